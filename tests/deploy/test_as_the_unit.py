@@ -52,7 +52,7 @@ exec setpriv --reuid=USER --regid=USER --clear-groups --no-new-privs --bounding-
 
 
 def unable() -> str | None:
-    """Why the unit cannot be imitated here; None if it can."""
+    """The reason why the unit cannot be imitated here, or None."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "needs root, to run as another user"
     if not all(map(shutil.which, ("unshare", "setpriv"))):
@@ -66,7 +66,7 @@ def unable() -> str | None:
 
 
 def as_the_unit(environment: dict[str, str], state: Path) -> list[str]:
-    """Give the arguments of ``unshare`` that run the unit's own command."""
+    """Return the arguments of ``unshare`` that run the unit's own command."""
     places = {"%S": "/var/lib", "%C": "/var/cache"}
     variables = dict(one.partition("=")[::2] for one in unit()["Environment"].split()) | environment
     for place, path in places.items():
@@ -80,10 +80,8 @@ def as_the_unit(environment: dict[str, str], state: Path) -> list[str]:
 
 
 @pytest.mark.slow
-async def test_it_runs_as_another_user_on_a_disk_that_it_cannot_write(
-    twilio: FakeTwilioApi, tmp_path: Path
-) -> None:
-    """With every line of .env.example; all that it keeps is in the state folder, its user's alone."""
+async def test_it_runs_as_another_user_on_a_read_only_disk(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+    """With every line of .env.example; it stores files in the state folder only, readable by its user."""
     if why := unable():
         pytest.skip(why)
     state = tmp_path / "state"

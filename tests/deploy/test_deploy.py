@@ -1,4 +1,4 @@
-"""deploy/: what Prometheus and Grafana are given fits what ``/metrics`` says."""
+"""deploy/: the files for Prometheus and Grafana match the samples of ``/metrics``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OF_PROMETHEUS = {"up"}
 
 
 def names_of_samples() -> set[str]:
-    """Every sample that ``/metrics`` may have."""
+    """Return the name of every sample that ``/metrics`` may contain."""
     state = ServerState(FakeEngine())
     stage = Histogram()
     stage.add(10)
@@ -52,7 +52,7 @@ def expressions() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("expression", list(expressions()))
-def test_an_expression_is_promql_and_asks_for_what_there_is(expression: str) -> None:
+def test_each_expression_is_valid_promql_on_existing_metrics(expression: str) -> None:
     for variable, value in VARIABLES.items():
         expression = expression.replace(variable, value)
     promql_parser.parse(expression)
@@ -61,7 +61,7 @@ def test_an_expression_is_promql_and_asks_for_what_there_is(expression: str) -> 
     assert asked <= names_of_samples() | OF_PROMETHEUS
 
 
-def test_four_alerts_that_say_what_to_do() -> None:
+def test_each_of_four_alerts_names_a_remedy() -> None:
     assert [rule["alert"] for rule in rules()] == [
         "MoshiPhoneDown",
         "MoshiPhoneSlow",
@@ -74,21 +74,21 @@ def test_four_alerts_that_say_what_to_do() -> None:
         assert set(rule["annotations"]) == {"summary", "description"}
 
 
-def test_a_worker_that_takes_no_calls_is_no_alarm_while_others_do() -> None:
-    """A cluster has one ``moshi_ready`` a worker; during an update some are 0."""
+def test_a_worker_that_takes_no_calls_raises_no_alert_while_others_do() -> None:
+    """A cluster has one ``moshi_ready`` per worker; during an update some are 0."""
     asked = [expression for expression in expressions() if "moshi_ready" in expression]
     assert len(asked) == 2
     assert all("max by (instance) (moshi_ready" in expression for expression in asked)
 
 
-def test_prometheus_reads_the_rules_and_asks_the_admin_port() -> None:
+def test_prometheus_loads_the_rules_and_scrapes_the_admin_port() -> None:
     assert SCRAPE["rule_files"] == ["moshi-phone.rules.yml"]
     (job,) = SCRAPE["scrape_configs"]
     assert f'job="{job["job_name"]}"' in rules()[0]["expr"]
     assert job["static_configs"] == [{"targets": ["127.0.0.1:5002"]}]
 
 
-def test_the_dashboard_s_panels_do_not_overlap_and_each_says_what_it_shows() -> None:
+def test_panels_do_not_overlap_and_have_descriptions() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]

@@ -1,4 +1,4 @@
-"""The program as the services start it: what .env.example names has a place in the service's state."""
+"""The program as the services start it: files named by .env.example are in the service's state folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEFT_OUT = {
 
 
 def uncommented(twilio: FakeTwilioApi) -> dict[str, str]:
-    """Every line of .env.example, with values where an owner puts their own."""
+    """Return every line of .env.example, uncommented, with values for an owner's placeholders."""
     lines = (ROOT / ".env.example").read_text().splitlines()
     pairs = [line[1:].split("=", 1) for line in lines if line.startswith("#") and line[1:2].isupper()]
     found = {name: value.strip('"') for name, value in pairs if name not in LEFT_OUT}
@@ -60,7 +60,7 @@ async def test_every_line_of_the_example_can_be_uncommented(twilio: FakeTwilioAp
     assert not twilio.number["voice_url"]
 
 
-def test_the_services_start_it_in_a_folder_that_they_keep() -> None:
+def test_the_services_start_it_in_their_state_folder() -> None:
     assert unit()["WorkingDirectory"] == "%S/moshi-phone"
     assert unit()["StateDirectory"] == "moshi-phone"
     assert unit()["ExecStart"].split()[1] == "/opt/moshi-phone/bot.py"

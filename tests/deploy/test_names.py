@@ -1,4 +1,4 @@
-"""Every option, variable, path and figure that a file of deploy/ names is what the program has."""
+"""Every option, variable, path and figure in a file of deploy/ exists in the program."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def command(name: str) -> click.Command:
 
 
 def variables() -> set[str]:
-    """All environment variables that an option reads."""
+    """Return all environment variables that an option reads."""
     known: set[str] = set()
     for name in COMMANDS:
         for parameter in command(name).params:
@@ -57,7 +57,7 @@ def manifest(kind: str, name: str = "moshi-phone") -> dict[str, Any]:
 
 
 def unit() -> dict[str, str]:
-    """The service's settings; of those that stand there twice, the values after each other."""
+    """Return the service's settings; the values of repeated ones are joined."""
     found = dict[str, str]()
     for line in (DEPLOY / "moshi-phone.service").read_text().splitlines():
         name, is_setting, value = line.partition("=")
@@ -72,7 +72,7 @@ def plist() -> dict[str, Any]:
 
 
 def parses(arguments: list[str]) -> None:
-    """Make sure that ``serve`` takes these arguments."""
+    """Check that ``serve`` accepts these arguments."""
     with click.Context(cli) as parent:
         command("serve").make_context("serve", arguments, parent=parent)
 
@@ -90,7 +90,7 @@ def test_the_files_that_set_something_name_variables() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(DEPLOY)))
-def test_every_option_in_a_text_is_one(path: Path) -> None:
+def test_every_option_in_a_text_exists(path: Path) -> None:
     known = {option for name in COMMANDS for one in command(name).params for option in one.opts}
     for line in path.read_text().splitlines():
         if "bot.py" in line:
@@ -98,7 +98,7 @@ def test_every_option_in_a_text_is_one(path: Path) -> None:
             assert set(asked) <= known, line
 
 
-def test_the_program_takes_what_it_is_started_with() -> None:
+def test_the_program_accepts_its_start_arguments() -> None:
     assert shlex.split(unit()["ExecStart"])[1] == "/opt/moshi-phone/bot.py"
     parses(shlex.split(unit()["ExecStart"])[2:])
     assert plist()["ProgramArguments"][1] == "bot.py"
@@ -111,7 +111,7 @@ def test_the_program_takes_what_it_is_started_with() -> None:
 
 class TestDockerfiles:
     @pytest.mark.parametrize("name", DOCKERFILES)
-    def test_what_is_copied_exists_and_is_all_that_the_program_imports(self, name: str) -> None:
+    def test_copied_paths_exist_and_contain_all_imports(self, name: str) -> None:
         copied: set[str] = set()
         for step in DockerfileParser(str(DEPLOY / name)).structure:
             words = step["value"].split()
@@ -126,7 +126,7 @@ class TestDockerfiles:
         not_shipped = {"benchmarks", "docs", "examples", "report", "tests"}
         assert copied >= (packages - not_shipped) | {"bot.py"}
 
-    def test_what_is_copied_is_not_ignored(self) -> None:
+    def test_copied_paths_are_not_ignored(self) -> None:
         kept = {
             line[1:]
             for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
@@ -141,7 +141,7 @@ class TestDockerfiles:
         assert copied == kept
 
     @pytest.mark.parametrize("name", ["Dockerfile", "moshi-server.Dockerfile"])
-    def test_nobody_is_root_and_health_is_looked_at(self, name: str) -> None:
+    def test_images_run_as_a_user_and_check_health(self, name: str) -> None:
         steps = DockerfileParser(str(DEPLOY / name)).structure
         users = [step["value"] for step in steps if step["instruction"] == "USER"]
         assert users[-1] == "10001:10001"
@@ -157,7 +157,7 @@ class TestDockerfiles:
 
 
 class TestTimeToEnd:
-    """Whoever stops the program waits for longer than calls may go on."""
+    """Each supervisor waits longer for the program's end than calls may last."""
 
     def test_systemd(self) -> None:
         drain_secs = float(re.findall(r"MOSHI_DRAIN_SECS=(\d+)", unit()["Environment"])[0])
@@ -182,6 +182,6 @@ class TestTimeToEnd:
         proxy = manifest("Deployment", "moshi-phone-proxy")["spec"]["template"]["spec"]
         assert proxy["terminationGracePeriodSeconds"] >= 3600
 
-    def test_the_default_is_what_the_comment_of_docker_run_knows(self) -> None:
+    def test_the_comment_of_docker_run_knows_the_default(self) -> None:
         timeout = re.findall(r"--stop-timeout (\d+)", (DEPLOY / "Dockerfile").read_text())
         assert float(timeout[0]) > ServerOptions().drain_secs + TO_END_SECS

@@ -1,4 +1,4 @@
-"""deploy/kubernetes/proxy.yaml in HAProxy: webhooks go to any pod, a stream to the one that it names."""
+"""deploy/kubernetes/proxy.yaml in HAProxy: webhooks go to any pod, a stream to the pod in its path."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CALL = "CA" + "1" * 32
 
 
 def configuration(port: int, pod_port: int) -> str:
-    """The manifest's own, with this machine's addresses in the place of a cluster's."""
+    """Return the manifest's configuration, with this machine's addresses in place of a cluster's."""
     text: str = manifest("ConfigMap", "moshi-phone-proxy")["data"]["haproxy.cfg"]
     for theirs, ours in (
         ("bind :8080", f"bind 127.0.0.1:{port}"),
@@ -51,7 +51,7 @@ def configuration(port: int, pod_port: int) -> str:
 
 @asynccontextmanager
 async def pods() -> AsyncIterator[tuple[int, dict[str, ServerState]]]:
-    """Two lines with a session each, at two addresses and one port."""
+    """Two servers of one session each, at two addresses and one port."""
     port, states = 0, dict[str, ServerState]()
     async with AsyncExitStack() as stack:
         for host in PODS:
@@ -91,7 +91,7 @@ async def proxy(pod_port: int, folder: Path) -> AsyncIterator[str]:
 
 
 async def ask(address: str) -> tuple[str, str]:
-    """Ask for a call as Twilio does; gives the stream's path and its token."""
+    """Post a call's webhook as Twilio does; return the stream's path and its token."""
     form = {"CallSid": CALL, "From": "+15551234567", "To": "+15005550006", "CallStatus": "ringing"}
     signature = RequestValidator(AUTH_TOKEN).compute_signature(f"{PUBLIC}/twiml", form)
     async with (
@@ -108,7 +108,7 @@ async def ask(address: str) -> tuple[str, str]:
     return urlsplit(stream.attrib["url"]).path, parameter.attrib["value"]
 
 
-async def test_a_stream_comes_to_the_pod_that_was_asked(tmp_path: Path) -> None:
+async def test_a_stream_reaches_the_pod_that_answered_its_webhook(tmp_path: Path) -> None:
     async with pods() as (port, states), proxy(port, tmp_path) as address:
         path, token = await ask(address)
         assert path == f"/pods/{PODS[0]}/stream"
@@ -119,7 +119,7 @@ async def test_a_stream_comes_to_the_pod_that_was_asked(tmp_path: Path) -> None:
             assert [state.engine.running for state in states.values()] == [1, 0]
 
 
-async def test_the_other_pod_is_reached_by_its_own_address(tmp_path: Path) -> None:
+async def test_the_other_pod_is_reached_by_its_address(tmp_path: Path) -> None:
     async with pods() as (port, states), proxy(port, tmp_path) as address:
         token = states[PODS[1]].mint(CALL)
         start = start_message(parameters={"token": token}, call_sid=CALL)
@@ -129,7 +129,7 @@ async def test_the_other_pod_is_reached_by_its_own_address(tmp_path: Path) -> No
             assert [state.engine.running for state in states.values()] == [0, 1]
 
 
-async def test_nothing_else_is_reached_through_it(tmp_path: Path) -> None:
+async def test_other_addresses_are_not_reachable(tmp_path: Path) -> None:
     async with pods() as (port, _), proxy(port, tmp_path) as address:
         for host in ("127.0.0.1", "192.0.2.1", "1", "999.1.1.1"):
             with pytest.raises(InvalidStatus) as refusal:

@@ -1,4 +1,4 @@
-"""Containers' and clusters' files against their schemas and linters (pyproject.toml's group ``deploy``)."""
+"""Files for containers and clusters against their schemas and linters (pyproject.toml's group ``deploy``)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_hadolint_finds_nothing_in_a_dockerfile(name: str) -> None:
     assert (verdict.returncode, verdict.stdout) == (0, "")
 
 
-def test_compose_keeps_to_its_specification() -> None:
+def test_compose_follows_its_specification() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     schemas = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
     jsonschema.validate(
@@ -42,12 +42,12 @@ OURS = [one for one in manifests() if one["apiVersion"] != "keda.sh/v1alpha1"]
 
 
 @pytest.mark.parametrize("found", OURS, ids=lambda one: f"{one['kind']} {one['metadata']['name']}")
-def test_a_manifest_keeps_to_kubernetes_schema(found: dict[str, object]) -> None:
+def test_a_manifest_follows_kubernetes_schema(found: dict[str, object]) -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
     kubernetes_validate.validate(found, "1.34", strict=True)
 
 
-def test_a_manifest_that_does_not_would_be_found() -> None:
+def test_an_invalid_manifest_is_detected() -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
     wrong = manifest("Service")
     wrong["spec"]["ports"][0]["prot"] = 1
@@ -55,7 +55,7 @@ def test_a_manifest_that_does_not_would_be_found() -> None:
         kubernetes_validate.validate(wrong, "1.34", strict=True)
 
 
-def test_pipecat_cloud_s_own_reader_takes_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipecat_cloud_s_own_reader_accepts_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     config = pytest.importorskip("pipecatcloud.cli.config")
     deploy_utils = pytest.importorskip("pipecatcloud._utils.deploy_utils")
     monkeypatch.setattr(config, "deploy_config_path", str(DEPLOY / "pipecat-cloud" / "pcc-deploy.toml"))
@@ -65,7 +65,7 @@ def test_pipecat_cloud_s_own_reader_takes_its_file(monkeypatch: pytest.MonkeyPat
     assert read.max_session_duration == 4 * 3600
 
 
-def test_pipecat_cloud_s_arguments_are_what_bot_takes() -> None:
-    """Its base image calls ``bot()`` with arguments of its own; ours insists on a WebSocket's."""
+def test_bot_accepts_pipecat_cloud_s_arguments() -> None:
+    """Its base image calls ``bot()`` with its own arguments; ours requires a WebSocket's."""
     agent = pytest.importorskip("pipecatcloud.agent")
     assert issubclass(agent.WebSocketSessionArguments, WebSocketRunnerArguments)

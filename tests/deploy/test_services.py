@@ -1,4 +1,4 @@
-"""The services' files are what systemd and launchd read."""
+"""The services' files are valid for systemd and launchd."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def analyze(unit_file: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The unit as it would be where the program is at another place, which there is."""
+    """Return the unit with the path of an existing program."""
     text = UNIT.read_text().replace("/opt/moshi-phone/.venv/bin/python", sys.executable)
     path = tmp_path / "moshi-phone.service"
     path.write_text(text.replace("/opt/moshi-phone", str(DEPLOY.parent)))
@@ -37,30 +37,30 @@ def installed(tmp_path: Path) -> Path:
 
 
 @needs_systemd
-def test_systemd_understands_the_unit(installed: Path) -> None:
+def test_systemd_accepts_the_unit(installed: Path) -> None:
     verdict = analyze(installed, "verify", "--man=no", "--recursive-errors=no")
     assert (verdict.returncode, verdict.stderr) == (0, "")
 
 
 @needs_systemd
-def test_systemd_would_say_what_it_does_not_understand(installed: Path) -> None:
+def test_systemd_reports_an_invalid_unit(installed: Path) -> None:
     installed.write_text(installed.read_text().replace("KillMode=mixed", "KillMode=mxed"))
     verdict = analyze(installed, "verify", "--man=no", "--recursive-errors=no")
     assert "Failed to parse kill mode" in verdict.stderr
 
 
 @needs_systemd
-def test_the_service_may_do_little(installed: Path) -> None:
-    """systemd's own measure: 10 is a service that may do all; the threshold is in tenths."""
+def test_the_service_is_sandboxed(installed: Path) -> None:
+    """systemd's exposure score: 10 is an unrestricted service; the threshold is in tenths."""
     verdict = analyze(installed, "security", "--offline=yes", "--no-pager", "--threshold=20")
     assert verdict.returncode == 0, verdict.stdout
 
 
-def test_a_wrong_setting_does_not_start_the_service_for_ever() -> None:
+def test_a_wrong_setting_does_not_restart_the_service_for_ever() -> None:
     assert unit()["RestartPreventExitStatus"] == "2"  # commands/errors.py: what a person must set right
 
 
-def test_launchd_s_file_says_what_runs_and_for_how_long_it_may_end() -> None:
+def test_launchd_s_file_names_the_program_and_its_exit_time() -> None:
     found = plist()
     assert found["Label"] == "phone.moshi"
     assert found["ProgramArguments"][0].startswith(found["WorkingDirectory"])

@@ -35,7 +35,7 @@ LOUD = bytes([0x10, 0x90] * 80)
 
 @asynccontextmanager
 async def instance(name: str, port: int) -> AsyncIterator[ServerState]:
-    """A line as ``MOSHI_STREAM_URL=https://phone.example.com/NAME`` has it."""
+    """A server as ``MOSHI_STREAM_URL=https://phone.example.com/NAME`` configures it."""
     engine = ParrotEngine(delay_s=0)
     auth = StreamAuth.for_account(AUTH_TOKEN, PublicAddress(f"{PUBLIC}/{name}"))
     state = ServerState(engine, auth=auth, webhook_base_url=PublicAddress(PUBLIC))
@@ -49,7 +49,7 @@ async def instance(name: str, port: int) -> AsyncIterator[ServerState]:
 
 @asynccontextmanager
 async def proxy(ports: dict[str, int], folder: Path) -> AsyncIterator[tuple[str, str]]:
-    """HAProxy with the file's own configuration; gives its address, and the path of its admin socket."""
+    """Run HAProxy with the file's own configuration; return its address, and the path of its admin socket."""
     text, port, admin = (DEPLOY / "two-servers.cfg").read_text(), free_port(), f"{folder}/admin.sock"
     for theirs, ours in (
         ("bind :443 ssl crt /etc/haproxy/phone.pem alpn http/1.1", f"bind 127.0.0.1:{port}"),
@@ -89,7 +89,7 @@ def is_up(admin: str, name: str) -> bool:
 
 @asynccontextmanager
 async def calling(voice: FakeTwilioVoice, address: str, number: int) -> AsyncIterator[tuple[Phone, str]]:
-    """Call by way of the proxy; gives the phone, and which instance has the call."""
+    """Call through the proxy; return the phone, and which instance has the call."""
     sid = f"CA{number:032x}"
     twiml = await voice.call_in(f"{PUBLIC}/twiml", sid)
     path = urlsplit(twiml.split('url="')[1].split('"')[0]).path

@@ -74,13 +74,13 @@ async def puts_a_caller_through(hour: FirstHour) -> None:
 
 
 async def writes_a_tiny_model_that_answers(hour: FirstHour) -> None:
-    """The two lines of the block, one after the other."""
+    """Run the two lines of the block in order."""
     await hour.told({}, command="uv run python -m tests.support.tiny_moshi tiny")
     await answers("Engine: moshi, on ", environment=SHORT)(hour)
 
 
 async def finds_no_server(hour: FirstHour) -> None:
-    """No machine has these names here; tests/test_servers_elsewhere.py shows that calls are answered."""
+    """No machine has these names here; tests/test_servers_elsewhere.py covers answered calls."""
     own = trustme.CA()
     own.cert_pem.write_to_path(str(hour.clone.path / "gpu-2.pem"))
     told = await hour.told({}, code=2)
@@ -93,13 +93,13 @@ async def finds_no_server(hour: FirstHour) -> None:
 
 
 async def has_a_model_that_thinks(hour: FirstHour) -> None:
-    """Nobody serves one at port 11434: the call goes on without it."""
+    """No server listens at port 11434: the call continues without it."""
     here = {**hour.moshi(), "MOSHI_LISTEN_MODEL": str(hour.fixture("tiny_listening"))}
     await answers("Engine: moshi, on ", environment=here)(hour)
 
 
 async def runs_a_cluster(hour: FirstHour) -> None:
-    """All four commands of docs/cluster.md for one machine, one after the other."""
+    """Run all four commands of docs/cluster.md for one machine in order."""
     ports = {"MOSHI_PORT": free_port(), "MOSHI_CONTROL_PORT": free_port(), "MOSHI_WORKER_PORT": free_port()}
     here = {"MOSHI_ENGINE": SMALL_PARROT, "MOSHI_TUNNEL_WAIT_SECS": "0", "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
     here |= {name: str(port) for name, port in ports.items()}
@@ -124,7 +124,7 @@ CALLS = "uv run bot.py calls --calls-db calls.db"
 
 
 async def keeps_its_calls(hour: FirstHour) -> None:
-    """The two commands of docs/history.md, one after the other."""
+    """Run the two commands of docs/history.md in order."""
     await answers()(hour)
     assert " answered " in await hour.told(command=CALLS)
 

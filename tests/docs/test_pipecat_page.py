@@ -1,4 +1,4 @@
-"""docs/pipecat.md: its pipeline function runs a call, and all that it names exists."""
+"""docs/pipecat.md: its pipeline function runs a call, and the stages that it names exist."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_printed_pipeline_function_runs_a_call() -> None:
     assert np.abs(heard(transport.sent)).max() > 0.4
 
 
-def test_the_stages_that_it_names_exist() -> None:
+def test_the_named_stages_exist() -> None:
     text = PAGE.read_text()
     for module, names in (
         ("processors.frames", r"`(Mulaw\w+|Mark\w+|EngineMetricsFrame)`"),

@@ -1,4 +1,4 @@
-"""docs/testing.md: its tests are run as they are printed."""
+"""docs/testing.md: its tests pass as they are printed."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def test_a_printed_test_passes(block: str) -> None:
     test()
 
 
-def test_there_are_some() -> None:
+def test_the_page_prints_tests() -> None:
     assert len(TESTS) == 2

@@ -22,7 +22,7 @@ def test_silence_is_below_minus_45_dbfs() -> None:
     assert not is_silent(np.full(FRAME_SAMPLES, 1.01 * SILENCE_RMS, np.float32))
 
 
-def test_gives_frames_in_order_and_counts_them_until_they_are_answered() -> None:
+def test_frames_are_taken_in_order_and_counted_until_answered() -> None:
     backlog = Backlog()
     backlog.push(loud(1))
     backlog.push(loud(2))
@@ -33,7 +33,7 @@ def test_gives_frames_in_order_and_counts_them_until_they_are_answered() -> None
     assert (backlog.frames, backlog.waiting_frames, backlog.taken_frames) == (1, 1, 0)
 
 
-def test_drops_the_oldest_when_too_many_wait() -> None:
+def test_the_oldest_is_dropped_above_the_limit() -> None:
     backlog = Backlog(3)
     for number in range(5):
         backlog.push(loud(number))
@@ -41,7 +41,7 @@ def test_drops_the_oldest_when_too_many_wait() -> None:
     assert [backlog.take()[0] for _ in range(3)] == [loud(number)[0] for number in (2, 3, 4)]
 
 
-def test_drops_silent_ones_first() -> None:
+def test_silent_frames_are_dropped_first() -> None:
     backlog = Backlog(4)
     frames = [loud(0), quiet(1), loud(2), quiet(3)]
     for frame in frames:
@@ -53,7 +53,7 @@ def test_drops_silent_ones_first() -> None:
     assert [backlog.take()[0] for _ in range(4)] == [loud(number)[0] for number in (2, 4, 5, 6)]
 
 
-def test_never_drops_what_a_stage_has_taken() -> None:
+def test_taken_frames_are_not_dropped() -> None:
     backlog = Backlog(2)
     backlog.push(loud(0))
     backlog.push(loud(1))
@@ -63,7 +63,7 @@ def test_never_drops_what_a_stage_has_taken() -> None:
     assert (backlog.frames, backlog.waiting_frames, backlog.dropped_frames) == (2, 0, 1)
 
 
-def test_an_answer_to_nothing_is_a_mistake() -> None:
+def test_an_answer_without_a_frame_is_an_error() -> None:
     with pytest.raises(ValueError, match="got an answer to none"):
         Backlog().answered()
     with pytest.raises(IndexError):

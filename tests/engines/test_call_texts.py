@@ -1,4 +1,4 @@
-"""engines/call_texts.py: time and caller in the texts of a persona."""
+"""engines/call_texts.py: placeholders for time and caller in a persona's texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moshi_phone.engines.duplex import CallOverrides
 MONDAY = datetime(2026, 11, 30, 8, 5)  # noqa: DTZ001 - the time of its place
 
 
-def test_what_is_filled() -> None:
+def test_placeholders_are_filled() -> None:
     request = CallOverrides(
         persona="It is {weekday}, {now}. The caller's number is {caller}. {other} {} {now",
         greeting="Good day, it is {weekday}.",
@@ -26,7 +26,7 @@ def test_what_is_filled() -> None:
     assert fill(CallOverrides(), MONDAY, "") == CallOverrides()
 
 
-def test_what_has_something_to_fill() -> None:
+def test_texts_with_placeholders_are_recognized() -> None:
     assert has_placeholder("at {now}")
     assert not has_placeholder("at {noon}")
     assert not has_placeholder(None)

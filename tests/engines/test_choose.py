@@ -12,7 +12,7 @@ from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.runtime.plugin import PluginUnfit
 
 
-def test_without_an_accelerator_the_parrot_answers_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_accelerator_the_parrot_answers_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: None)
     choice = create_engine(EngineOptions())
     assert isinstance(choice.engine, ParrotEngine)
@@ -20,7 +20,7 @@ def test_without_an_accelerator_the_parrot_answers_and_says_why(monkeypatch: pyt
     assert choice.line.startswith(f"Engine: parrot, {choice.reason}; --engine moshi")
 
 
-def test_the_parrot_says_no_given_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_parrot_cannot_say_given_words(monkeypatch: pytest.MonkeyPatch) -> None:
     greeting = "Hello, this is Anna."
     with pytest.raises(EngineUnavailable, match="The parrot cannot say given words; leave out --greeting"):
         create_engine(EngineOptions(engine="parrot", greeting=greeting))
@@ -30,7 +30,7 @@ def test_the_parrot_says_no_given_words(monkeypatch: pytest.MonkeyPatch) -> None
         assert "--greeting" not in create_engine(EngineOptions(greeting=plain)).line
 
 
-def test_what_is_set_and_means_nothing_to_the_parrot(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_that_the_parrot_ignores_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: None)
     asked = create_engine(EngineOptions(engine="parrot", voice="moshika", model="./weights"))
     assert asked.left_out == ("--voice", "--model")
@@ -39,51 +39,51 @@ def test_what_is_set_and_means_nothing_to_the_parrot(monkeypatch: pytest.MonkeyP
     assert fallen_back.left_out == ("--persona", "--voice")
 
 
-def test_a_greeting_that_nobody_can_say_is_refused_at_the_start() -> None:
+def test_an_unpronounceable_greeting_is_refused_at_the_start() -> None:
     with pytest.raises(EngineUnavailable, match="--greeting: expected at most 150 words"):
         create_engine(EngineOptions(greeting="word " * 400))
 
 
-def test_the_parrot_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_parrot_can_be_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: "Metal")
     choice = create_engine(EngineOptions(engine="parrot", parrot_delay=0))
     assert isinstance(choice.engine, ParrotEngine)
     assert choice.line == "Engine: parrot, as requested."
 
 
-def test_a_package_that_moshi_needs_and_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_of_moshi_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "moshi_phone.engines.moshi.engine", None)
     with pytest.raises(EngineUnavailable, match=r"moshi_phone\.engines\.moshi\.engine, .* run uv sync"):
         create_engine(EngineOptions(engine="moshi"))
 
 
 class NoEngine:
-    """Is none."""
+    """Is not an engine."""
 
 
 class HalfAnEngine(ParrotEngine):
-    """Wants more than the options."""
+    """Takes more than the options."""
 
     def __init__(self, options: EngineOptions, more: str) -> None:
         super().__init__()
 
 
 class BrokenEngine(ParrotEngine):
-    """Raises while it is made."""
+    """Raises in its constructor."""
 
     def __init__(self) -> None:
         raise RuntimeError("no key")
 
 
 class StillEngine(ParrotEngine):
-    """Was written without ``async``."""
+    """Lacks ``async``."""
 
     def start(self, progress: object) -> None:  # type: ignore[override]
         raise NotImplementedError
 
 
 class HastyEngine(ParrotEngine):
-    """Was written with too much of it."""
+    """Has too much ``async``."""
 
     async def open_session(self, request: object = None) -> None:  # type: ignore[override]
         raise NotImplementedError
@@ -96,7 +96,7 @@ class OwnEngine(ParrotEngine):
         super().__init__(options.parrot_delay)
 
 
-def test_an_engine_of_one_s_own_takes_the_options() -> None:
+def test_a_user_s_engine_gets_the_options() -> None:
     choice = create_engine(EngineOptions(engine="tests.engines.test_choose:OwnEngine", parrot_delay=0))
     assert isinstance(choice.engine, OwnEngine)
 
@@ -118,19 +118,19 @@ def test_an_engine_of_one_s_own_takes_the_options() -> None:
         ("tests.engines.test_choose:HastyEngine", "expected def open_session, got async def in tests.eng"),
     ],
 )
-def test_what_is_no_engine(name: str, sentence: str) -> None:
+def test_invalid_engines_are_refused(name: str, sentence: str) -> None:
     with pytest.raises(PluginUnfit) as unfit:
         create_engine(EngineOptions(engine=name))
     assert sentence in str(unfit.value)
 
 
-def test_a_name_that_is_no_engine_s() -> None:
+def test_an_unknown_engine_name() -> None:
     with pytest.raises(EngineUnavailable, match=r"expected auto, .* or MODULE:CLASS, got 'parot'"):
         create_engine(EngineOptions(engine="parot"))
 
 
 @pytest.mark.parametrize("engine", ["auto", "moshi"])
-def test_a_card_that_mlx_does_not_use_is_named_with_the_remedy(
+def test_a_gpu_that_mlx_does_not_use_is_named_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     monkeypatch.setattr(choose, "accelerator", lambda: None)
@@ -142,7 +142,7 @@ def test_a_card_that_mlx_does_not_use_is_named_with_the_remedy(
     assert "H200" not in create_engine(EngineOptions(engine="moshi")).line
 
 
-def test_the_parrot_holds_as_many_calls_as_it_is_told() -> None:
+def test_the_parrot_s_capacity_is_configurable() -> None:
     for calls in (1, 3):
         assert create_engine(EngineOptions(engine="parrot", calls=calls)).engine.capacity == calls
     assert create_engine(EngineOptions(engine="parrot")).engine.capacity == 64

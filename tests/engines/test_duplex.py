@@ -1,4 +1,4 @@
-"""engines/duplex.py: an engine refuses what it does not support, and one module has every name."""
+"""engines/duplex.py: an engine refuses what it does not support, and one module exports every name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from moshi_phone.engines.duplex import NO_OVERRIDES, CallOverrides, EngineError,
 from moshi_phone.engines.parrot import ParrotEngine
 
 
-async def test_the_parrot_says_that_it_takes_no_persona() -> None:
+async def test_the_parrot_refuses_a_persona() -> None:
     engine = ParrotEngine(1.0)
     await engine.start(lambda _: None)
     expected = "The engine parrot takes no persona for a call; leave it out."
@@ -28,7 +28,7 @@ async def test_the_parrot_says_that_it_takes_no_persona() -> None:
     await engine.stop()
 
 
-def test_engines_of_ones_own_need_one_import() -> None:
+def test_one_import_is_enough_for_a_user_s_engine() -> None:
     own = {
         name
         for name, value in vars(duplex_types).items()

@@ -1,4 +1,4 @@
-"""engines/opening_hours.py: hours in words, over midnight, summer time and holidays."""
+"""engines/opening_hours.py: hours as text, across midnight, daylight saving time and holidays."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def at(text: str, zone: ZoneInfo = BERLIN) -> datetime:
         ("Sun 03:00-04:00", "2026-03-29 03:30", True),  # and that in which it is put forward
     ],
 )
-def test_when_it_is_open(hours: str, moment: str, is_open: bool) -> None:
+def test_it_is_open_within_its_hours(hours: str, moment: str, is_open: bool) -> None:
     line = OpeningHours(parse_hours(hours), BERLIN)
     assert line.is_open(at(moment)) is is_open
     assert line.is_open(at(moment).astimezone(UTC)) is is_open, "the same moment, as another clock shows it"
 
 
-def test_days_on_which_it_is_closed() -> None:
+def test_it_is_closed_on_closed_days() -> None:
     closed = (parse_closed("2026-12-24/2027-01-01"), parse_closed("2026-11-30"))
     line = OpeningHours(parse_hours("Mon-Sun 08:00-02:00"), BERLIN, closed)
     assert not line.is_open(at("2026-11-30 12:00"))
@@ -65,7 +65,7 @@ def test_days_on_which_it_is_closed() -> None:
     assert line.is_open(at("2027-01-02 12:00"))
 
 
-def test_without_hours_it_is_always_open_but_for_the_days_on_which_it_is_closed() -> None:
+def test_without_hours_it_is_open_except_on_closed_days() -> None:
     assert ALWAYS_OPEN.is_open(at("2026-11-29 03:00"))
     holidays = OpeningHours(zone=BERLIN, closed=(parse_closed("2026-12-25"),))
     assert not holidays.is_open(at("2026-12-25 00:00"))
@@ -73,7 +73,7 @@ def test_without_hours_it_is_always_open_but_for_the_days_on_which_it_is_closed(
     assert holidays.is_open(at("2026-12-24 23:59"))
 
 
-def test_what_is_read() -> None:
+def test_hours_are_parsed() -> None:
     assert parse_hours("Sat 09:30-12:00") == (Span(5, 570, 720),)
     assert parse_closed("2026-12-24/2027-01-01") == (date(2026, 12, 24), date(2027, 1, 1))
     assert clock_words(at("2026-11-30 08:05")) == "2026-11-30 08:05"
@@ -95,12 +95,12 @@ def test_what_is_read() -> None:
         ("Mon 08:00-12:00,", "expected hours such as .* got ''"),
     ],
 )
-def test_hours_that_are_none(text: str, complaint: str) -> None:
+def test_invalid_hours_are_refused(text: str, complaint: str) -> None:
     with pytest.raises(HoursUnfit, match=complaint):
         parse_hours(text)
 
 
-def test_days_and_zones_that_are_none() -> None:
+def test_invalid_days_and_time_zones_are_refused() -> None:
     for text in ("24.12.2026", "2026-02-30", "2026-12-24/", "christmas"):
         with pytest.raises(HoursUnfit, match="expected a day such as"):
             parse_closed(text)

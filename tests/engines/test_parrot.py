@@ -32,7 +32,7 @@ def joined(steps: list[DuplexStep]) -> Pcm:
     return np.concatenate([step.pcm for step in steps if step.pcm is not None])
 
 
-async def test_it_greets_in_live_time_from_the_first_frame_on() -> None:
+async def test_it_greets_in_real_time_from_the_first_frame() -> None:
     clip, rate_hz = soundfile.read(GREETING_FILE, dtype="float32")
     assert rate_hz == 24_000
     steps = await answers((await started(1)).open_session(), 60)
@@ -62,14 +62,14 @@ async def test_it_hears_while_it_greets() -> None:
     np.testing.assert_allclose((both - alone)[FRAME_SAMPLES : 5 * FRAME_SAMPLES], 0.05, atol=1e-6)
 
 
-async def test_without_delay_it_is_a_mirror_and_says_nothing_of_its_own() -> None:
+async def test_without_delay_it_is_a_mirror_without_a_greeting() -> None:
     words = np.random.default_rng(1).uniform(-1, 1, 4 * FRAME_SAMPLES).astype(np.float32)
     steps = await answers((await started(0)).open_session(), 4, words)
     np.testing.assert_array_equal(joined(steps), words)
     assert not any(step.text for step in steps)
 
 
-async def test_two_parrots_share_nothing() -> None:
+async def test_two_sessions_are_independent() -> None:
     engine = await started(0.08)
     first, second = engine.open_session(), engine.open_session()
     words = np.full(2 * FRAME_SAMPLES, 0.5, np.float32)
@@ -77,7 +77,7 @@ async def test_two_parrots_share_nothing() -> None:
     assert not joined(await answers(second, 80))[60 * FRAME_SAMPLES :].any()
 
 
-async def test_places_are_counted_and_given_back_once() -> None:
+async def test_sessions_are_counted_and_freed_once() -> None:
     engine = await started(1, capacity=2)
     first = engine.open_session()
     engine.open_session()
@@ -89,7 +89,7 @@ async def test_places_are_counted_and_given_back_once() -> None:
     engine.open_session()
 
 
-async def test_a_parrot_that_was_not_started_takes_no_calls() -> None:
+async def test_an_unstarted_parrot_takes_no_calls() -> None:
     engine = ParrotEngine()
     with pytest.raises(EngineBusy, match="not been started"):
         engine.open_session()
@@ -101,7 +101,7 @@ async def test_closing_ends_the_outputs() -> None:
     assert [step async for step in session.outputs()] == []
 
 
-async def test_a_listener_who_does_not_listen_loses_the_oldest() -> None:
+async def test_unread_steps_are_dropped_oldest_first() -> None:
     session = (await started(0)).open_session()
     for value in range(60):
         session.feed(np.full(FRAME_SAMPLES, value / 100, np.float32))
@@ -114,6 +114,6 @@ async def test_a_listener_who_does_not_listen_loses_the_oldest() -> None:
 @pytest.mark.parametrize(
     "wrong", [np.zeros(1_919, np.float32), np.zeros(1_920), np.zeros((1, 1_920), np.float32)]
 )
-async def test_a_frame_of_another_kind_is_refused(wrong: Pcm) -> None:
+async def test_an_invalid_frame_is_refused(wrong: Pcm) -> None:
     with pytest.raises(ValueError, match=r"expected float32 \[1920\], got"):
         (await started(0)).open_session().feed(wrong)

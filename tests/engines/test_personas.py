@@ -1,4 +1,4 @@
-"""Who answers which call: the file of personas, and what it adds to the options."""
+"""The file of personas: which section a call gets, and what the file adds to the options."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "personas.toml"
 
 
-def test_a_section_is_found_by_who_is_called_or_who_calls(file: Path) -> None:
+def test_a_section_is_selected_by_called_number_or_caller(file: Path) -> None:
     personas = load_personas(file)
     ben = CallOverrides("You are Ben.", "NATF2", "Hello, this is Ben.", 0.6)
     assert personas.default == CallOverrides("You are Anna.", "NATF2")
@@ -59,7 +59,7 @@ def test_a_section_is_found_by_who_is_called_or_who_calls(file: Path) -> None:
     assert "+1555" not in repr(personas.names)
 
 
-def test_a_section_is_chosen_by_name_or_a_persona_by_its_words(file: Path) -> None:
+def test_a_section_is_selected_by_name_or_a_persona_by_its_text(file: Path) -> None:
     personas = load_personas(file)
     assert personas.select("sales").voice == "NATF2"
     assert personas.select("You are Eve.") == CallOverrides("You are Eve.", "NATF2")
@@ -85,14 +85,14 @@ def test_a_section_is_chosen_by_name_or_a_persona_by_its_words(file: Path) -> No
         ("[a]\npersona = '@none.txt'", r"The persona's file .*none\.txt cannot be read \(No such file"),
     ],
 )
-def test_says_what_is_wrong_with_the_file(tmp_path: Path, text: str, complaint: str) -> None:
+def test_errors_of_the_file_are_reported(tmp_path: Path, text: str, complaint: str) -> None:
     (tmp_path / "personas.toml").write_text(text)
     with pytest.raises(PersonasUnfit, match=complaint) as caught:
         load_personas(tmp_path / "personas.toml")
     assert "\n" not in str(caught.value)
 
 
-def test_says_what_is_wrong_with_a_persona(tmp_path: Path) -> None:
+def test_errors_of_a_persona_are_reported(tmp_path: Path) -> None:
     assert read_persona("  You are Anna. ") == "You are Anna."
     with pytest.raises(PersonasUnfit, match="Expected a persona of at most 8,000 characters, got 8,001"):
         read_persona("a" * 8001)
@@ -103,7 +103,7 @@ def test_says_what_is_wrong_with_a_persona(tmp_path: Path) -> None:
         load_personas(tmp_path / "none.toml")
 
 
-def test_the_file_s_default_fills_up_the_options(file: Path) -> None:
+def test_the_file_s_default_fills_unset_options(file: Path) -> None:
     settled, _ = resolve_personas(EngineOptions(personas=file))
     assert (settled.persona, settled.voice, settled.greeting) == ("You are Anna.", "NATF2", "speech")
     assert settled.model == PERSONAPLEX_REPO
@@ -116,7 +116,7 @@ def test_the_file_s_default_fills_up_the_options(file: Path) -> None:
     assert resolve_personas(replace(plain, personas=file))[0].model == PERSONAPLEX_REPO
 
 
-async def test_a_section_that_the_engine_cannot_be_is_named() -> None:
+async def test_a_section_that_the_engine_does_not_support_is_named() -> None:
     engine = FakeEngine()
     check_sections(Personas(sections={"a": NO_OVERRIDES}), engine)
     with pytest.raises(PersonasUnfit, match=r"--personas: \[b\]: The engine fake takes no voice for a call"):
@@ -149,7 +149,7 @@ closed_persona = "You say that the shop is closed."
 """
 
 
-def test_hours_of_a_section_take_from_the_default_what_they_leave_open(tmp_path: Path) -> None:
+def test_hours_of_a_section_inherit_from_the_default(tmp_path: Path) -> None:
     (tmp_path / "personas.toml").write_text(HOURS)
     personas = load_personas(tmp_path / "personas.toml")
     monday, saturday = (datetime(2026, 11, day, 10, 30, tzinfo=UTC) for day in (30, 28))
@@ -165,7 +165,7 @@ def test_hours_of_a_section_take_from_the_default_what_they_leave_open(tmp_path:
     assert "+1555" not in repr(emergency)
 
 
-def test_texts_are_filled_in_the_line_s_time_zone(tmp_path: Path) -> None:
+def test_placeholders_use_the_configured_time_zone(tmp_path: Path) -> None:
     (tmp_path / "personas.toml").write_text(HOURS)
     personas = load_personas(tmp_path / "personas.toml")
     night = datetime(2026, 11, 30, 23, 30, tzinfo=UTC)  # in Berlin it is Tuesday
@@ -176,7 +176,7 @@ def test_texts_are_filled_in_the_line_s_time_zone(tmp_path: Path) -> None:
     assert personas.filled(own, "sales", night, "").persona == "You are Ben, and it is 2026-12-01 00:30."
 
 
-def test_a_persona_of_the_command_line_is_filled_too() -> None:
+def test_placeholders_of_the_command_line_s_persona_are_filled() -> None:
     settled, personas = resolve_personas(EngineOptions(persona="It is {weekday}."))
     assert settled.persona == "It is {weekday}."
     monday = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -205,7 +205,7 @@ def test_a_persona_of_the_command_line_is_filled_too() -> None:
         ('hours = "Mon 8:00-9:00"\nclosed_greeting = "🙂"', r"closed_greeting of \[a\]: expected words"),
     ],
 )
-def test_hours_that_are_none_are_told(tmp_path: Path, text: str, complaint: str) -> None:
+def test_invalid_hours_are_reported(tmp_path: Path, text: str, complaint: str) -> None:
     (tmp_path / "personas.toml").write_text(f"[a]\n{text}\n")
     with pytest.raises(PersonasUnfit, match=complaint):
         load_personas(tmp_path / "personas.toml")

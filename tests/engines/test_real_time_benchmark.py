@@ -1,4 +1,4 @@
-"""What ``bench`` says of its measurements."""
+"""The output of ``bench``."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ QUICK = Pace(
 )
 
 
-def test_holds_real_time_with_headroom() -> None:
+def test_keeps_up_with_headroom() -> None:
     assert QUICK.keeps_up
     assert verdict(QUICK) == (
         "Verdict: keeps up with 1 call: language takes 35 of 80 ms at p95, 45 ms of headroom."
     )
 
 
-def test_does_not_hold_real_time() -> None:
+def test_does_not_keep_up() -> None:
     slow = replace(
         QUICK, calls=2, stages=QUICK.stages | {"encode": Percentiles(70, 81, 99)}, dropped_frames=40
     )
@@ -64,12 +64,12 @@ async def test_measures_any_engine() -> None:
     await engine.stop()
 
 
-def test_says_how_much_was_not_listened_to() -> None:
+def test_reports_skipped_listening() -> None:
     pace = replace(QUICK, stages=QUICK.stages | {"listen": Percentiles(3, 4, 9)}, untranscribed_frames=3)
     assert "3 of 250 frames answered, but not transcribed" in report(pace)
 
 
-def test_says_how_many_calls_a_machine_holds_and_what_bounds_them() -> None:
+def test_reports_the_number_of_calls_and_its_limit() -> None:
     roomy = capacity({1: 30.0, 4: 39.0}, codec_ms=40.0, cores=32)
     assert (roomy.steps, roomy.codecs) == (12, 64)  # 39 ms, and 3 for each further call, up to 64
     assert str(roomy) == "Holds about 12 calls at once: steps 12, codecs 64."

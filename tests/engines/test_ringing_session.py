@@ -1,4 +1,4 @@
-"""A call that comes while the engine loads: it rings, and then the engine answers."""
+"""A call that arrives while the engine loads: it rings, and then the engine answers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_it_rings_until_the_engine_answers() -> None:
     assert [step async for step in outputs] == []
 
 
-async def test_an_engine_that_cannot_be_loaded_ends_the_call_with_its_own_words() -> None:
+async def test_an_engine_that_cannot_be_loaded_ends_the_call_with_its_error() -> None:
     async def fails() -> DuplexSession:
         raise EngineUnavailable("No weights; run download.")
 
@@ -69,13 +69,13 @@ async def test_a_caller_who_hangs_up_first_leaves_nothing_open() -> None:
     assert [step async for step in outputs] == []
 
 
-async def test_one_that_is_closed_at_once_never_asks() -> None:
+async def test_a_session_closed_at_once_opens_no_engine_session() -> None:
     session = RingingSession(lambda: pytest.fail("the engine was asked"))
     await session.close()
     await asyncio.sleep(0)
 
 
-async def test_a_bug_of_the_engine_s_ends_the_call_and_does_not_ring_on() -> None:
+async def test_an_engine_error_ends_the_call_and_the_ringing() -> None:
     async def breaks() -> DuplexSession:
         raise ZeroDivisionError
 
@@ -84,8 +84,8 @@ async def test_a_bug_of_the_engine_s_ends_the_call_and_does_not_ring_on() -> Non
         await anext(session.outputs())
 
 
-async def test_frames_that_came_before_the_engine_was_there_are_answered_each() -> None:
-    """Two frames, while nobody reads yet, and then the engine: the processor waits for two answers."""
+async def test_frames_from_before_the_engine_was_ready_are_all_answered() -> None:
+    """Two frames while the engine loads: the processor expects two answers."""
     engine = FakeEngine()
     opened: asyncio.Future[DuplexSession] = asyncio.get_running_loop().create_future()
     session = RingingSession(lambda: opened)
@@ -101,6 +101,6 @@ async def test_frames_that_came_before_the_engine_was_there_are_answered_each() 
     await session.close()
 
 
-def test_it_passes_on_all_that_a_session_can_say_of_itself() -> None:
+def test_it_forwards_all_properties_of_a_session() -> None:
     asked = {name for name in vars(DuplexSession) if not name.startswith("_")}
     assert not asked - vars(RingingSession).keys()

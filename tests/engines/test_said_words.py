@@ -1,4 +1,4 @@
-"""engines/said_words.py: words that nobody can say."""
+"""engines/said_words.py: words that cannot be spoken."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ from moshi_phone.engines.said_words import fault_of_greeting
         ("word " * 400, "expected at most 150 words (a minute of speech), got 400"),
     ],
 )
-def test_what_can_be_said(text: str, fault: str | None) -> None:
+def test_which_words_can_be_spoken(text: str, fault: str | None) -> None:
     assert fault_of_greeting(text) == fault

@@ -26,7 +26,7 @@ async def test_steps_come_in_order_until_it_is_closed() -> None:
     assert await reading == ["0", "1", "2"]
 
 
-async def test_the_oldest_is_dropped_where_nobody_reads() -> None:
+async def test_unread_steps_are_dropped_oldest_first() -> None:
     queue = StepQueue(2)
     assert [queue.push(step(number)) for number in range(4)] == [False, False, True, True]
     assert len(queue) == 2
@@ -34,7 +34,7 @@ async def test_the_oldest_is_dropped_where_nobody_reads() -> None:
     assert [(await anext(steps)).text for _ in range(2)] == ["2", "3"]
 
 
-async def test_an_error_comes_after_what_was_said_before_it() -> None:
+async def test_an_error_comes_after_earlier_steps() -> None:
     queue = StepQueue()
     queue.push(step(0))
     queue.fail(EngineFailed("It broke."))
@@ -44,7 +44,7 @@ async def test_an_error_comes_after_what_was_said_before_it() -> None:
         await anext(steps)
 
 
-async def test_what_waits_at_the_close_is_let_go_also_while_a_step_is_read() -> None:
+async def test_waiting_steps_are_dropped_at_the_close() -> None:
     queue = StepQueue()
     for number in range(2):
         queue.push(step(number))

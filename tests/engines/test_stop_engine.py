@@ -10,7 +10,7 @@ from tests.support.logs import Logged
 
 
 class Stubborn(FakeEngine):
-    """Does as it is told when it is to stop."""
+    """An engine whose ``stop`` behaves as configured."""
 
     def __init__(self, error: BaseException | None = None, *, deaf: bool = False) -> None:
         super().__init__()
@@ -37,6 +37,6 @@ async def test_an_engine_that_hangs_is_abandoned(logged: Logged, *, deaf: bool) 
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(1), KeyboardInterrupt()])
-async def test_an_engine_that_raises_ends_nothing_else(logged: Logged, error: BaseException) -> None:
+async def test_an_engine_that_raises_does_not_stop_the_shutdown(logged: Logged, error: BaseException) -> None:
     await stop_engine(Stubborn(error))
     assert "failed to stop" in logged.text

@@ -14,17 +14,17 @@ def test_nvidia_publishes_18_voices() -> None:
     assert PERSONAPLEX_VOICE in PERSONAPLEX_VOICES
 
 
-def test_which_voices_only_personaplex_has() -> None:
+def test_voices_of_personaplex_are_recognized() -> None:
     assert needs_personaplex("NATF2")
     assert needs_personaplex("anna.wav")
     assert not any(needs_personaplex(voice) for voice in ("", "moshiko", "moshika"))
 
 
-def test_a_file_is_told_by_its_ending() -> None:
+def test_a_file_is_recognized_by_its_extension() -> None:
     assert is_file("voices/anna.pt")
     assert not is_file("anna")
 
 
-def test_a_name_leads_to_no_other_folder() -> None:
+def test_a_name_cannot_lead_to_another_folder() -> None:
     assert VOICE_NAME.fullmatch("NATF2")
     assert not any(VOICE_NAME.fullmatch(name) for name in ("", "../x", "a/b", "a.pt", "a" * 65))

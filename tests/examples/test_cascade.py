@@ -1,4 +1,4 @@
-"""The example as its docstring says: a whole call over a real socket, with services on the loopback."""
+"""The example as in its docstring: a whole call over a real socket, with services on the loopback."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WAIT_S = 30.0
 
 
 def question() -> NDArray[np.float32]:
-    """A voice that says something, 8 kHz: the parrot's greeting."""
+    """A spoken clip, 8 kHz: the parrot's greeting."""
     voice, rate_hz = soundfile.read(Path(parrot.__file__).with_name("parrot_greeting.flac"), dtype="float32")
     assert rate_hz == 24_000
     at_8_khz: NDArray[np.float32] = voice[: voice.size // 3 * 3 : 3].astype(np.float32)
@@ -40,7 +40,7 @@ def question() -> NDArray[np.float32]:
 
 
 async def say(phone: Phone, samples: NDArray[np.float32]) -> None:
-    """In real time: a voice detector and a turn's end count seconds."""
+    """Speak in real time: a voice detector and an end of turn count seconds."""
     loop = asyncio.get_running_loop()
     mulaw, due_s = g711.encode(pcm.to_bytes(samples)), loop.time()
     for at in range(0, len(mulaw) - 159, 160):
@@ -51,7 +51,7 @@ async def say(phone: Phone, samples: NDArray[np.float32]) -> None:
 
 @pytest.mark.slow
 async def test_a_question_is_answered_and_the_whole_answer_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 4 s, 1.3 s were heard, and the caller's own voice under them."""
+    """It used to be 1.3 s of 4, with the caller's own voice under them."""
     speech = pcm.to_bytes(tone(ANSWER_S, 24_000))
     with fake_voice("How late is it?", "It is nine.", speech) as voice:
         monkeypatch.setenv("CASCADE_BASE_URL", voice.url)

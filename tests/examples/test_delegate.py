@@ -1,4 +1,4 @@
-"""The example as its docstring says: a whole call over a real socket, with a service on the loopback."""
+"""The example as in its docstring: a whole call over a real socket, with a service on the loopback."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_an_answer_is_said_and_a_tool_ends_the_call(monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-async def test_a_tool_puts_the_caller_through(
+async def test_a_tool_transfers_the_caller(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     engine = TalkingEngine()

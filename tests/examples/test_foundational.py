@@ -19,7 +19,7 @@ from tests.support.phone import Phone, serving_app
 TONE = g711.encode((8_000 * np.sin(2 * np.pi * 500 / 8_000 * np.arange(160))).astype("<i2").tobytes())
 
 
-async def test_a_call_by_pipecat_s_own_twilio_line(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_with_pipecat_s_own_twilio_transport(monkeypatch: pytest.MonkeyPatch) -> None:
     hung_up: list[object] = []
 
     async def hang_up(serializer: object) -> None:

@@ -1,4 +1,4 @@
-"""A call through examples/own_app.py, served by uvicorn as its docstring says."""
+"""A call through examples/own_app.py, served by uvicorn as described in its docstring."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.phone import Phone, serving_app
 LOUD = bytes([0x10, 0x90] * 80)
 
 
-async def test_a_call_in_an_app_of_one_s_own() -> None:
+async def test_a_call_in_a_user_s_own_app() -> None:
     async with serving_app(uvicorn.Config(own_app.app, log_level="warning")) as address:
         async with Phone.calling(address) as phone:
             await phone.say(LOUD, times=16)

@@ -1,4 +1,4 @@
-"""examples/practice: the evening of a dental practice with three numbers, with its own two files."""
+"""examples/practice: an evening at a dental practice with three numbers, with its own two files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DESK, APPOINTMENTS, EMERGENCIES = (f"+1555000000{n}" for n in (1, 2, 3))
 MONDAY = datetime(2026, 11, 30, 10, tzinfo=UTC)
 
 
-def test_the_files_name_what_there_is() -> None:
+def test_the_files_name_existing_options_and_sections() -> None:
     values = dotenv_values(PRACTICE / "practice.env")
     assert values.keys() <= variables()
     assert (values["TWILIO_NUMBER"] or "").split(",") == [DESK, APPOINTMENTS, EMERGENCIES]
@@ -66,7 +66,7 @@ def form(number: str, call_sid: str, **more: str) -> dict[str, str]:
 
 @pytest.mark.slow
 async def test_the_practice_s_evening(twilio: FakeTwilioApi, tmp_path: Path) -> None:
-    """Three numbers ring here; at night a message is kept, an emergency goes to a phone; all is put back."""
+    """Three numbers ring here; at night a message is taken, an emergency is transferred; all are restored."""
     twilio.numbers = [
         twilio.number
         | {"sid": f"PN{n:032x}", "phone_number": number, "voice_url": f"https://old.example/{n}"}

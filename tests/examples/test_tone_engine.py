@@ -15,11 +15,11 @@ SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 
 
 def pitch_hz(pcm: np.ndarray[tuple[int], np.dtype[np.float32]]) -> float:
-    """Count the waves."""
+    """Return the frequency, from the zero crossings."""
     return float(np.sum(np.diff(np.signbit(pcm)))) / 2 * SAMPLE_RATE_HZ / len(pcm)
 
 
-async def test_a_tone_that_rises_while_the_caller_speaks() -> None:
+async def test_the_tone_rises_while_the_caller_speaks() -> None:
     session = ToneEngine().open_session()
     outputs = session.outputs()
     heard = []
@@ -35,7 +35,7 @@ async def test_a_tone_that_rises_while_the_caller_speaks() -> None:
     await session.close()
 
 
-async def test_it_holds_four_calls() -> None:
+async def test_it_has_four_sessions() -> None:
     engine = ToneEngine()
     sessions = [engine.open_session() for _ in range(4)]
     with pytest.raises(EngineBusy, match="All 4 tones are taken"):
@@ -46,7 +46,7 @@ async def test_it_holds_four_calls() -> None:
     await engine.open_session().close()
 
 
-async def test_a_call_with_it_by_its_name_on_the_command_line() -> None:
+async def test_it_is_selected_by_name_on_the_command_line() -> None:
     choice = create_engine(EngineOptions(engine="examples.tone_engine:ToneEngine"))
     assert choice.line == "Engine: tone, user-supplied."
     async with serving(ServerState(choice.engine)) as address, Phone.calling(address) as phone:

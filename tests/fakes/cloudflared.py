@@ -1,4 +1,4 @@
-"""A stand-in for cloudflared: a real process that does what the test tells it, when the test says so.
+"""A stand-in for cloudflared: a real process that does what the test commands, at the test's time.
 
 ``FakeCloudflared`` writes an executable named ``cloudflared`` and waits for the processes that are made from
 it; each reports how it was called, and then does one thing after the other as it is told. So no test waits
@@ -80,7 +80,7 @@ while True:
 
 
 class Run:
-    """One process that was made from the fake.
+    """One process of the fake.
 
     Attributes:
         argv: its arguments.
@@ -95,7 +95,7 @@ class Run:
         self.pid = 0
 
     async def told(self) -> dict[str, Any]:
-        """Wait for the next thing that the process says; nothing more once it has ended."""
+        """Wait for the process's next report; None once it has ended."""
         line = await self._reader.readline()
         return json.loads(line) if line else {}
 
@@ -109,7 +109,7 @@ class Run:
         await self._do(log=banner, state={"ready": True})
 
     async def lose_connection(self) -> None:
-        """Answer 503 at /ready from now on, and live."""
+        """Answer 503 at /ready from now on, and keep running."""
         await self._do(state={"ready": False})
 
     async def ignore_sigterm(self) -> None:
@@ -117,7 +117,7 @@ class Run:
         await self._do(state={"deaf": True})
 
     async def die(self, code: int) -> None:
-        """End."""
+        """Exit."""
         self._send({"exit": code})
         while await self.told():
             pass
@@ -135,7 +135,7 @@ class Run:
 
 
 class FakeCloudflared:
-    """The executable, and what waits for its processes.
+    """The executable, and the listener for its processes.
 
     Attributes:
         path: the executable; its folder can be put on ``PATH``.

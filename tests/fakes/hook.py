@@ -1,4 +1,4 @@
-"""A hook of the user's: an HTTP server on the loopback that remembers what it was sent."""
+"""A user's hook: an HTTP server on the loopback that records its requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass
 class FakeHook:
-    """What was sent to it.
+    """The requests that it got.
 
     Attributes:
         url: where it is.
@@ -29,13 +29,13 @@ class FakeHook:
 
     @property
     def told(self) -> list[dict[str, Any]]:
-        """What it was sent, read."""
+        """The parsed requests."""
         return [json.loads(body) for body in self.bodies]
 
 
 @asynccontextmanager
 async def hook(answer: Answer) -> AsyncIterator[FakeHook]:
-    """Run one; ``answer`` says what it answers."""
+    """Run a hook; ``answer`` gives its responses."""
     fake = FakeHook()
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -58,7 +58,7 @@ async def hook(answer: Answer) -> AsyncIterator[FakeHook]:
 
 
 def says(text: str | bytes = b"", status: int = 200, **headers: str) -> Answer:
-    """Make an answer that is always the same."""
+    """Return a constant answer."""
 
     async def answer(_: web.Request) -> web.Response:
         body = text.encode() if isinstance(text, str) else text

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @contextmanager
 def serving_http(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Answer requests while the block runs; gives ``http://127.0.0.1:PORT``."""
+    """Answer requests while the block runs; yield ``http://127.0.0.1:PORT``."""
     handler.disable_nagle_algorithm = True  # head and body are two packets: the second would wait 40 ms
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True

@@ -93,7 +93,9 @@ class FakeHub:
         return None
 
     def _sha256(self, path: Path) -> str:
-        """As the hub tells it of large files; kept, because a file of some hundred MB is asked for often."""
+        """Return the hash that the hub reports for large files; cached, because a file of some hundred MB is
+        requested often.
+        """
         about = path.stat()
         key = (path, about.st_size, about.st_mtime_ns)
         if key not in self._hashes:

@@ -1,4 +1,4 @@
-"""How a fake Moshi server behaves, and what it remembers of a client."""
+"""The behaviour of a fake Moshi server, and what it records of a client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Dies = Literal["", "upgrade", "waiting", "handshake", "first frame", "talk", "mo
 
 @dataclass
 class Behaviour:
-    """What a server does beside answering.
+    """What a server does besides answering.
 
     Attributes:
         kind: which of the three it is.

@@ -1,4 +1,4 @@
-"""Servers that speak ``/api/chat`` as the three real ones do (FACTS.md), their traps included.
+"""Servers that speak ``/api/chat`` as the three real ones do, including their peculiarities.
 
 The model is a mirror: what it hears comes back 80 ms at a time, but for the first frames, which it swallows.
 """
@@ -42,16 +42,16 @@ class FakeMoshiServer:
 
     @property
     def url(self) -> str:
-        """For ``--server``."""
+        """The value for ``--server``."""
         return f"{'wss' if self._tls else 'ws'}://127.0.0.1:{self.port}"
 
     @property
     def talking(self) -> int:
-        """Clients that are connected."""
+        """The number of connected clients."""
         return sum(not visit.over for visit in self.visits)
 
     async def start(self) -> None:
-        """Listen, on the port of last time if there was one."""
+        """Listen, on the previous port if there was one."""
         self._lock = asyncio.Lock()
         app = web.Application()
         app.router.add_get("/api/chat", self._chat)
@@ -62,7 +62,7 @@ class FakeMoshiServer:
         self.port = self._runner.addresses[0][1]
 
     async def kill(self) -> None:
-        """Go away at once, without a goodbye to anybody."""
+        """Close everything at once, without a farewell."""
         runner, self._runner = self._runner, None
         if runner is None:
             return
@@ -179,7 +179,7 @@ class FakeMoshiServer:
         writer: sphn.OpusStreamWriter,
         frame: NDArray[np.float32],
     ) -> bool:
-        """Answer one frame; false when that was the last."""
+        """Answer one frame; return False if it was the last."""
         behaviour, number = self.behaviour, len(visit.heard)
         if (behaviour.dies == "first frame" and number == 1) or (
             behaviour.dies == "talk" and number == behaviour.dies_at
@@ -225,7 +225,7 @@ def _max_steps(visit: Visit) -> int:
 async def moshi_server(
     behaviour: Behaviour | None = None, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[FakeMoshiServer]:
-    """Run one while the block does."""
+    """Run a server while the block runs."""
     server = FakeMoshiServer(behaviour, tls)
     await server.start()
     try:
@@ -236,7 +236,7 @@ async def moshi_server(
 
 @contextmanager
 def moshi_server_beside(behaviour: Behaviour | None = None) -> Iterator[FakeMoshiServer]:
-    """Run one in a thread of its own, for what has an event loop of its own."""
+    """Run a server in its own thread, for clients with their own event loop."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -15,7 +15,7 @@ from tests.fakes.http_server import serving_http
 
 @dataclass(frozen=True)
 class ToolCall:
-    """An answer that wants a function to be called."""
+    """An answer that calls a function."""
 
     name: str
     arguments: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -27,7 +27,7 @@ FAIL = "(fail)"
 
 @dataclass
 class FakeOpenAi:
-    """Answers in the order that it is told, and with a hyphen when it has nothing left.
+    """Gives its answers in order, and a hyphen when none is left.
 
     Attributes:
         answers: words, a ``ToolCall``, ``HANG`` (no answer until the end) or ``FAIL`` (status 500).

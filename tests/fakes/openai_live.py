@@ -19,7 +19,7 @@ KEY = "sk-of-the-tests"
 
 @dataclass
 class FakeOpenAILive:
-    """What it is to do, and what it was sent.
+    """The server's behaviour, and what it got.
 
     Attributes:
         piece_bytes: it answers in pieces of so many, whatever it was sent.
@@ -45,7 +45,7 @@ class FakeOpenAILive:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, socket: ServerConnection) -> None:
-        """One session."""
+        """Run one session."""
         assert socket.request is not None
         self.keys.append(socket.request.headers.get("Authorization", ""))
         with contextlib.suppress(ConnectionClosed):
@@ -86,7 +86,7 @@ class FakeOpenAILive:
 
 @asynccontextmanager
 async def openai_live(**settings: Any) -> AsyncIterator[FakeOpenAILive]:
-    """Run one while the block does."""
+    """Run a server while the block runs."""
     fake = FakeOpenAILive(**settings)
     async with serve(fake.answer, "127.0.0.1", 0) as server:
         fake.url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/v1/live/sessions"

@@ -15,7 +15,7 @@ from tests.fakes.http_server import serving_http
 
 @dataclass
 class FakeVoice:
-    """What it says, and what it was sent.
+    """The server's answers, and what it got.
 
     Attributes:
         transcript: what it makes out of any audio.
@@ -35,7 +35,7 @@ class FakeVoice:
 
     @property
     def spoken(self) -> list[str]:
-        """The texts that it was asked to speak."""
+        """The texts that it had to speak."""
         return [request["input"] for request in self.requests if "input" in request]
 
 

@@ -1,4 +1,4 @@
-"""A parrot without delay that holds two calls, so that a line is soon full."""
+"""A parrot without delay that has two sessions, so that it is soon full."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from moshi_phone.engines.parrot import ParrotEngine
 
 
 class SmallParrot(ParrotEngine):
-    """Two calls at once."""
+    """Two sessions."""
 
     def __init__(self) -> None:
         super().__init__(delay_s=0.0, capacity=2)

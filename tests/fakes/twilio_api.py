@@ -45,7 +45,7 @@ class Request:
 
 @dataclass
 class Failure:
-    """What the API answers instead, until it has done so ``times`` times."""
+    """The API's answer for the next ``times`` requests."""
 
     status: int
     code: int | None = None
@@ -81,7 +81,7 @@ class FakeTwilioApi:
     _steps: dict[str, deque[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Give the account one number, which does nothing yet."""
+        """Add one number to the account, without any configuration."""
         self.number = {
             "sid": NUMBER_SID,
             "account_sid": ACCOUNT_SID,
@@ -100,16 +100,16 @@ class FakeTwilioApi:
         self.failures.append(Failure(status, code, message, **more))
 
     def made(self, method: str, part: str) -> list[Form]:
-        """The forms of all requests of this method whose path holds this part."""
+        """Return the forms of all requests of this method whose path contains this part."""
         return [one.form for one in self.requests if one.method == method and part in one.path]
 
     def put_in_progress(self, sid: str) -> None:
-        """Know of a call that came in and was answered."""
+        """Register an inbound call that was answered."""
         self.calls[sid] = {"sid": sid, "status": "in-progress", "duration": None}
         self._steps[sid] = deque()
 
     def answer(self, request: Request, login: str) -> tuple[int, Any]:
-        """Give the status and the JSON for a request."""
+        """Return the status and the JSON for a request."""
         self.requests.append(request)
         for failure in self.failures:
             if failure.only in f"{request.method} {request.path}":
@@ -251,7 +251,7 @@ def fake_twilio_api() -> Iterator[FakeTwilioApi]:
                 api.on_call(content["sid"], form)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Stay quiet: the tests read ``requests``."""
+            """Log nothing: the tests read ``requests``."""
 
     with serving_http(Handler) as api.url:
         yield api

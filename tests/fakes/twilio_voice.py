@@ -1,4 +1,5 @@
-"""Twilio's part in a call, from the webhook to the last status: asks for TwiML, obeys it, opens the stream.
+"""Twilio's part in a call, from the webhook to the last status: requests TwiML, executes it, opens the
+stream.
 
 Signs as Twilio does, for the public URL that it was told; a route says where that URL leads on this machine.
 """
@@ -33,7 +34,7 @@ class HungUp(Exception):
 
 
 class FakeTwilioVoice:
-    """Twilio's voice service, for calls that come in and calls that were dialled.
+    """Twilio's voice service, for inbound and dialled calls.
 
     Documented: the webhooks' forms and signatures, a stream's messages, ``<Parameter>``, what ``after`` says
     of a stream that the server has closed, and that ``calls(SID).update(twiml=…)`` replaces what a live call
@@ -53,7 +54,7 @@ class FakeTwilioVoice:
         self._validator = RequestValidator(AUTH_TOKEN)
 
     async def call_in(self, voice_url: str, call_sid: str, caller: str = CALLER, called: str = NUMBER) -> str:
-        """Ask the number's voice URL what to do with a call; gives the TwiML."""
+        """Request the number's voice URL for a call; return the TwiML."""
         form = {
             "AccountSid": ACCOUNT_SID,
             "ApiVersion": "2010-04-01",
@@ -71,7 +72,7 @@ class FakeTwilioVoice:
         return text
 
     async def tell(self, status_url: str, call_sid: str, **fields: str) -> int:
-        """Report a status; gives what was answered."""
+        """Report a status; return the response."""
         form = {"AccountSid": ACCOUNT_SID, "CallSid": call_sid, "From": NUMBER, "To": CALLER, **fields}
         return (await self.post(status_url, form))[0]
 
@@ -85,7 +86,7 @@ class FakeTwilioVoice:
             return answer.status, await answer.text()
 
     async def after(self, twiml: str, call_sid: str, caller: str = CALLER) -> str:
-        """Go on with what follows ``<Connect>``: ask the URL of its ``<Redirect>``; gives the TwiML.
+        """Continue after ``<Connect>``: request the URL of its ``<Redirect>``; return the TwiML.
 
         Documented: Twilio goes on with the TwiML behind ``<Connect>`` when the server has closed the stream
         (error 31921), a URL's fragment is never sent, and ``rc`` in it asks again. Assumed: that it does the
@@ -117,7 +118,7 @@ class FakeTwilioVoice:
 
     @asynccontextmanager
     async def obey(self, twiml: str, call_sid: str) -> AsyncIterator[tuple[Phone, str | None]]:
-        """Do what the TwiML says: connect a stream; gives its phone, and where its statuses go.
+        """Execute the TwiML: connect a stream; return its phone, and the URL of its statuses.
 
         Raises:
             Rejected: when it says so.

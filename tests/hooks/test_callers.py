@@ -12,7 +12,7 @@ CALLS = itertools.count()
 
 
 def sid() -> str:
-    """A new call's."""
+    """Return the SID of a new call."""
     return f"CA{next(CALLS)}"
 
 
@@ -37,7 +37,7 @@ def test_the_lists() -> None:
     assert why(rules.refusal(HIDDEN, sid(), 0.0)) == "the number is not on the --allow list"
 
 
-def test_so_many_calls_within_an_hour_and_refused_ones_do_not_count() -> None:
+def test_calls_per_hour_are_limited_and_refused_ones_do_not_count() -> None:
     rules = CallerRules(calls_per_hour=2)
     assert [rules.refusal(ANNA, sid(), at_s) for at_s in (0.0, 1.0)] == [None, None]
     assert why(rules.refusal(ANNA, sid(), 2.0)) == "the number has called 2 times within an hour"
@@ -47,7 +47,7 @@ def test_so_many_calls_within_an_hour_and_refused_ones_do_not_count() -> None:
     assert rules.refusal(ANNA, sid(), HOUR_S + 1.0) is None
 
 
-def test_strangers_cannot_take_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strangers_cannot_use_up_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callers, "_MAX_CALLERS", 3)
     rules = CallerRules(calls_per_hour=1)
     for number in range(10):
@@ -57,7 +57,7 @@ def test_strangers_cannot_take_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "*", "5551234567", "+0155", "+1555**", "+1555*4", "anna"])
-def test_what_is_no_number(text: str) -> None:
+def test_invalid_patterns_are_refused(text: str) -> None:
     with pytest.raises(BadPattern, match=r"^--deny: expected a number such as \+15551234567, or"):
         parse_pattern(text, "--deny")
 
@@ -73,5 +73,5 @@ def test_what_is_no_number(text: str) -> None:
         ("client:*", "client:*"),
     ],
 )
-def test_other_patterns(text: str, pattern: str) -> None:
+def test_valid_patterns(text: str, pattern: str) -> None:
     assert parse_pattern(text, "--deny") == pattern

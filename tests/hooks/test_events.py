@@ -37,7 +37,7 @@ def test_the_page_about_hooks_shows_each_field(name: str) -> None:
         assert EXAMPLES[name]["words"][0].keys() == SpokenLine.__annotations__.keys()
 
 
-async def test_what_is_sent_has_the_fields_that_are_declared() -> None:
+async def test_sent_events_have_the_declared_fields() -> None:
     incoming = IncomingCall("CA1", "+15551234567", "+15550001111", "inbound", {"FromCity": "ZÜRICH"})
     report = call_report(Call(Start("MZ1", "CA1", "AC1", {}, {})), "the caller hung up", "parrot")
     assert call_event(incoming).keys() == EVENTS["call"][1].__required_keys__

@@ -21,7 +21,7 @@ from tests.fakes.hook import hook, says
 NOW = 1_800_000_000
 
 
-async def test_what_is_sent_is_signed_and_whole() -> None:
+async def test_requests_are_signed_and_complete() -> None:
     async with hook(says('{"accept": true}')) as fake:
         answer = await Hook(fake.url, "whsec", clock=lambda: float(NOW)).post({"from": "Zürich 🐦"})
     assert answer == b'{"accept": true}'
@@ -29,7 +29,7 @@ async def test_what_is_sent_is_signed_and_whole() -> None:
     assert is_signed(fake.signatures[0] or "", fake.bodies[0], "whsec", NOW)
 
 
-async def test_half_a_character_of_a_stranger_s_does_not_keep_the_rest_from_being_told() -> None:
+async def test_half_a_surrogate_pair_does_not_block_a_report() -> None:
     async with hook(says()) as fake:
         await Hook(fake.url).post({"call_sid": "CA\ud83d"})
     assert fake.told == [{"call_sid": "CA?"}]
@@ -41,7 +41,7 @@ async def test_without_a_secret_nothing_is_signed() -> None:
     assert fake.signatures == [None]
 
 
-async def test_a_hook_that_hangs_is_given_up() -> None:
+async def test_a_hanging_hook_times_out() -> None:
     async def hang(_: web.Request) -> web.Response:
         await asyncio.sleep(60)
         return web.Response()
@@ -52,7 +52,7 @@ async def test_a_hook_that_hangs_is_given_up() -> None:
     assert not failed.value.answered
 
 
-async def test_a_hook_that_drips_its_answer_is_given_up() -> None:
+async def test_a_slow_response_times_out() -> None:
     async def drip(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
         await answer.prepare(request)
@@ -66,7 +66,7 @@ async def test_a_hook_that_drips_its_answer_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 404, 500])
-async def test_nothing_but_2xx_is_an_answer_and_nobody_is_sent_elsewhere(status: int) -> None:
+async def test_only_2xx_is_accepted_and_redirects_are_not_followed(status: int) -> None:
     async with hook(says("no")) as elsewhere, hook(says(status=status, Location=elsewhere.url)) as fake:
         with pytest.raises(HookFailed, match=f"it answers {status}") as failed:
             await Hook(fake.url).post({"words": "secret"})
@@ -75,7 +75,7 @@ async def test_nothing_but_2xx_is_an_answer_and_nobody_is_sent_elsewhere(status:
     assert "secret" not in str(failed.value)
 
 
-async def test_a_hook_that_sends_ten_megabytes_is_cut_off() -> None:
+async def test_a_response_of_ten_megabytes_is_cut_off() -> None:
     sent = 0
 
     async def flood(request: web.Request) -> web.StreamResponse:
@@ -93,13 +93,13 @@ async def test_a_hook_that_sends_ten_megabytes_is_cut_off() -> None:
     assert sent < 10 * 1024 * 1024
 
 
-async def test_a_hook_that_is_not_there() -> None:
+async def test_an_unreachable_hook() -> None:
     with pytest.raises(HookFailed, match=r"it cannot be asked \(ClientConnectorError\)"):
         await Hook("http://127.0.0.1:9/hook").post({})
 
 
 @pytest.mark.parametrize("url", ["", "example.com", "ftp://example.com", "https://", "https://a.example/#x"])
-def test_what_is_no_hook(url: str) -> None:
+def test_invalid_hook_urls_are_refused(url: str) -> None:
     with pytest.raises(BadHookUrl, match="--on-end: expected a URL such as https"):
         parse_hook_url(url, "--on-end")
 
@@ -112,12 +112,12 @@ def test_a_hook_s_url_and_secret_are_not_in_its_repr() -> None:
 BODY, SECRET = '{"from":"Zürich"}'.encode(), "whsec"
 
 
-def test_a_signature_is_what_the_documentation_says() -> None:
+def test_a_signature_is_the_documented_one() -> None:
     mac = hmac.new(b"whsec", b"1800000000." + BODY, hashlib.sha256).hexdigest()
     assert sign(BODY, SECRET, NOW) == f"t=1800000000,v1={mac}"
 
 
-def test_what_a_receiver_accepts_and_what_not() -> None:
+def test_a_receiver_verifies_the_signature() -> None:
     header = sign(BODY, SECRET, NOW)
     assert is_signed(header, BODY, SECRET, NOW + 299)
     assert not is_signed(header, BODY, SECRET, NOW + 301), "replayed"

@@ -17,7 +17,7 @@ from tests.fakes.hook import hook, says
 CALL = IncomingCall("CA1", "+15551234567", "+15550001111", parameters={"FromCity": "ZÜRICH"})
 
 
-async def test_the_hook_is_told_who_calls_and_says_who_answers() -> None:
+async def test_the_hook_gets_the_caller_and_selects_the_persona() -> None:
     answer = {
         "accept": True,
         "persona": "You are Anna.",
@@ -44,11 +44,11 @@ async def test_the_hook_is_told_who_calls_and_says_who_answers() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"  ", b"{}", b'{"accept": true}', b'{"persona": null}'])
-def test_saying_nothing_accepts(body: bytes) -> None:
+def test_an_empty_answer_accepts(body: bytes) -> None:
     assert read_answer(body) == HookAnswer()
 
 
-def test_a_refusal_and_what_the_call_gets_instead() -> None:
+def test_a_refusal_may_name_an_alternative() -> None:
     assert read_answer(b'{"accept": false}') == HookAnswer(False)
     for said, instead in (
         ({"busy": True}, Instead()),
@@ -79,7 +79,7 @@ def test_a_refusal_and_what_the_call_gets_instead() -> None:
         {"accept": False, "instead": {"transfer_to": "911"}},
     ],
 )
-def test_an_instead_that_is_none(answer: dict[str, object]) -> None:
+def test_an_invalid_alternative_is_a_failure(answer: dict[str, object]) -> None:
     with pytest.raises(HookFailed, match=r"^expected [\w ]*instead"):
         read_answer(json.dumps(answer).encode())
 
@@ -102,7 +102,7 @@ def test_an_instead_that_is_none(answer: dict[str, object]) -> None:
         ('{"transfer_to": 911}', "expected transfer_to to be a number"),
     ],
 )
-def test_lies_are_told_in_one_sentence(said: str, sentence: str) -> None:
+def test_invalid_answers_are_reported_in_one_sentence(said: str, sentence: str) -> None:
     with pytest.raises(HookFailed) as failed:
         read_answer(said.encode())
     assert sentence in str(failed.value)
@@ -116,7 +116,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(st.binary(max_size=200) | st.builds(lambda value: json.dumps(value).encode(), json_values))
-def test_whatever_comes_is_an_answer_or_a_failure(body: bytes) -> None:
+def test_any_body_is_an_answer_or_a_failure(body: bytes) -> None:
     with contextlib.suppress(HookFailed):
         read_answer(body)
 

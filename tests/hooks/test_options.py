@@ -9,18 +9,18 @@ from moshi_phone.hooks.http import BadHookUrl
 from moshi_phone.hooks.options import HookOptions, HooksUnusable, check_hooks
 
 
-def test_good_options_pass_and_the_outbox_is_made_for_its_owner_only(tmp_path: Path) -> None:
+def test_valid_options_pass_and_the_outbox_is_private(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "outbox"
     check_hooks(HookOptions(on_end="https://example.com/end", on_end_folder=folder, allow=("+1555*",)))
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_no_folder_is_made_where_nobody_is_told(tmp_path: Path) -> None:
+def test_no_folder_is_created_without_a_hook(tmp_path: Path) -> None:
     check_hooks(HookOptions(on_end_folder=tmp_path / "outbox"))
     assert not (tmp_path / "outbox").exists()
 
 
-def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_unusable_options_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadPattern):
         check_hooks(HookOptions(deny=("my neighbour",)))

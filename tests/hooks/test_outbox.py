@@ -17,7 +17,7 @@ from tests.support.waiting import until
 
 
 class Pauses:
-    """Does not wait, and remembers how long it would have."""
+    """Does not wait, and records the requested pauses."""
 
     def __init__(self) -> None:
         self.secs: list[float] = []
@@ -35,7 +35,7 @@ def of(call: int) -> dict[str, object]:
     return {"call_sid": f"CA{call}", "ended_at": f"2026-11-21T16:00:0{call}Z", "words": "Grüezi"}
 
 
-async def test_a_call_is_told_once_and_nothing_stays(tmp_path: Path) -> None:
+async def test_a_report_is_delivered_once_and_removed(tmp_path: Path) -> None:
     async with hook(says(status=204)) as fake:
         box = Outbox(Hook(fake.url, "whsec"), tmp_path / "out")
         box.start()
@@ -48,7 +48,7 @@ async def test_a_call_is_told_once_and_nothing_stays(tmp_path: Path) -> None:
     assert files(tmp_path / "out") == []
 
 
-async def test_a_hook_that_is_down_at_first_is_told_with_growing_pauses(tmp_path: Path) -> None:
+async def test_delivery_is_retried_with_growing_pauses(tmp_path: Path) -> None:
     answers = iter([500, 503, 200])
     pauses = Pauses()
 
@@ -65,7 +65,7 @@ async def test_a_hook_that_is_down_at_first_is_told_with_growing_pauses(tmp_path
     assert pauses.secs == [1.0, 5.0]
 
 
-async def test_a_restart_loses_none(tmp_path: Path) -> None:
+async def test_a_restart_loses_no_report(tmp_path: Path) -> None:
     first = Outbox(Hook("http://127.0.0.1:9/hook"), tmp_path)
     first.start()
     await first.add(of(1))
@@ -82,7 +82,7 @@ async def test_a_restart_loses_none(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-async def test_one_that_the_hook_never_takes_does_not_keep_the_others_waiting(tmp_path: Path) -> None:
+async def test_a_report_that_the_hook_rejects_does_not_block_the_others(tmp_path: Path) -> None:
     async def answer(request: web.Request) -> web.Response:
         return web.Response(status=400 if (await request.json())["call_sid"] == "CA1" else 200)
 
@@ -96,7 +96,7 @@ async def test_one_that_the_hook_never_takes_does_not_keep_the_others_waiting(tm
     assert [path.name.endswith("-1.json") for path in files(tmp_path)] == [True]
 
 
-async def test_what_cannot_be_read_is_put_aside(tmp_path: Path) -> None:
+async def test_unreadable_reports_are_set_aside(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     async with hook(says()) as fake:
         box = Outbox(Hook(fake.url), tmp_path)
@@ -111,7 +111,7 @@ async def test_what_cannot_be_read_is_put_aside(tmp_path: Path) -> None:
     "fault",
     [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.EACCES, errno.ETIMEDOUT],
 )
-async def test_a_report_that_cannot_be_read_for_a_moment_is_told_later(
+async def test_a_temporarily_unreadable_report_is_delivered_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: int, logged: Logged
 ) -> None:
     read, faults = Path.read_text, iter([fault, fault])
@@ -133,7 +133,7 @@ async def test_a_report_that_cannot_be_read_for_a_moment_is_told_later(
     assert "--on-end reports that cannot be read for now: 2, " in logged.text
 
 
-async def test_one_report_that_can_never_be_read_holds_up_no_other(tmp_path: Path) -> None:
+async def test_a_permanently_unreadable_report_does_not_block_the_others(tmp_path: Path) -> None:
     (tmp_path / "a.json").symlink_to("a.json")  # a loop: ELOOP for ever
     (tmp_path / "b.json").mkdir()
     async with hook(says()) as fake:
@@ -146,7 +146,7 @@ async def test_one_report_that_can_never_be_read_holds_up_no_other(tmp_path: Pat
     assert [path.name for path in files(tmp_path)] == ["a.json", "b.json"]
 
 
-async def test_a_full_disk_leaves_no_half_report(
+async def test_a_full_disk_leaves_no_partial_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     def full(_: int) -> None:
@@ -165,7 +165,7 @@ async def test_a_full_disk_leaves_no_half_report(
     assert [told["call_sid"] for told in fake.told] == ["CA2"]
 
 
-async def test_what_a_crash_left_half_written_goes_and_what_is_whole_is_told(tmp_path: Path) -> None:
+async def test_after_a_crash_partial_reports_are_removed_and_complete_ones_delivered(tmp_path: Path) -> None:
     (tmp_path / "2026-1.part").write_text('{"id": "1", "from": "+15551')
     (tmp_path / "2026-2.part").write_text("")
     (tmp_path / "2026-3.part").write_text('{"id": "3", "call_sid": "CA3"}')
@@ -198,7 +198,7 @@ async def test_a_disk_that_fails_once_does_not_end_the_sending(
     assert files(tmp_path) == []
 
 
-async def test_what_somebody_takes_out_of_the_folder_does_not_end_the_telling(tmp_path: Path) -> None:
+async def test_a_removed_report_does_not_stop_delivery(tmp_path: Path) -> None:
     async def answer(request: web.Request) -> web.Response:
         if (await request.json())["call_sid"] == "CA1":
             second.unlink()
@@ -216,7 +216,9 @@ async def test_what_somebody_takes_out_of_the_folder_does_not_end_the_telling(tm
     assert [told["call_sid"] for told in fake.told] == ["CA1", "CA3"]
 
 
-async def test_what_cannot_be_put_aside_does_not_end_the_telling(tmp_path: Path, logged: Logged) -> None:
+async def test_a_report_that_cannot_be_set_aside_does_not_stop_delivery(
+    tmp_path: Path, logged: Logged
+) -> None:
     (tmp_path / "a.json").write_text("{")
     (tmp_path / "a.bad").mkdir()  # in its way
     async with hook(says()) as fake:
@@ -229,7 +231,7 @@ async def test_what_cannot_be_put_aside_does_not_end_the_telling(tmp_path: Path,
     assert "a.json: it can be neither read nor renamed" in logged.text
 
 
-async def test_the_folder_is_bounded_and_forgets_the_oldest(
+async def test_the_folder_is_bounded_and_drops_the_oldest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_FILES", 2)

@@ -1,4 +1,4 @@
-"""Whole calls on a transport of pipecat's own kind, with PCM of 20 ms, whose phone returns what it plays."""
+"""Whole calls on a transport of pipecat's base class, with PCM of 20 ms, whose phone has an echo."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def resampling(in_hz: int, out_hz: int) -> Callable[[bytes], bytes]:
 @pytest.mark.slow
 @pytest.mark.parametrize("rate_hz", [PHONE_RATE_HZ, SAMPLE_RATE_HZ])
 def test_an_engine_does_not_hear_itself(rate_hz: int) -> None:
-    """At 24 kHz, there was no canceller in the list."""
+    """At 24 kHz, the list used to lack a canceller."""
 
     async def main() -> tuple[Floats, Floats]:
         engine, transport, echo = speaking(speech(SECS, pause_s=0.2)), FakeTransport(), EchoPath()

@@ -1,4 +1,4 @@
-"""A pipeline function that gives the whole worker: observers, metrics, turns, options, in a real call."""
+"""A pipeline function that returns the whole worker: observers, metrics, turns, options, in a real call."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HERE = "tests.pipelines.test_call_parts:observed_call"
 
 
 class Seen(BaseObserver):
-    """Keeps the kinds of frames that were pushed, and the options of the calls."""
+    """Records the kinds of pushed frames, and the calls' options."""
 
     kinds: set[type] = set()  # noqa: RUF012 - of all calls, for the test to look at
     options: dict[str, str] = {}  # noqa: RUF012
@@ -35,14 +35,14 @@ class Seen(BaseObserver):
 
 
 def observed_call(parts: CallParts) -> PipelineWorker:
-    """The call as it is, watched by an observer of pipecat's kind, with metrics and turns."""
+    """A normal call, with a pipecat observer, metrics and turns."""
     Seen.kinds.clear()
     Seen.options = dict(parts.options)
     params = PipelineParams(enable_metrics=True)
     return parts.worker(phone_call(parts), params=params, observers=[Seen()], enable_turn_tracking=True)
 
 
-async def test_the_worker_s_own_observers_see_a_call_on_the_line() -> None:
+async def test_the_worker_s_observers_see_a_real_call() -> None:
     settings = Settings(server=ServerOptions(pipeline=HERE, pipeline_option=("colour=red",)))
     line = ServerState(ParrotEngine(delay_s=0), settings)
     async with serving(line) as address, Phone.calling(address) as phone:
@@ -71,7 +71,7 @@ async def test_setup_files_of_pipecat_s_are_run_for_each_call(
     assert len((tmp_path / "workers").read_text().splitlines()) == 2
 
 
-async def test_what_a_worker_has_without_being_asked() -> None:
+async def test_the_defaults_of_a_worker() -> None:
     parts = CallParts(FakeTransport(), FakeSession())
     worker = parts.worker(Pipeline([]))
     assert (worker.params.audio_in_sample_rate, worker.params.audio_out_sample_rate) == (8_000, 8_000)
@@ -82,7 +82,7 @@ async def test_what_a_worker_has_without_being_asked() -> None:
     assert traced.turn_trace_observer is not None
 
 
-async def test_what_is_asked_for_wins() -> None:
+async def test_given_parameters_override_the_defaults() -> None:
     parts = CallParts(FakeTransport(), FakeSession(), rate_hz=24_000, rtvi=True)
     params = PipelineParams(audio_in_sample_rate=16_000, enable_metrics=True)
     worker = parts.worker(Pipeline([]), params=params, enable_turn_tracking=True)

@@ -23,7 +23,7 @@ from tests.support.logs import Logged
 
 
 class Forgetful(FrameProcessor):
-    """A stage of somebody's own that pushes audio only."""
+    """A user's stage that pushes audio only."""
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
@@ -47,7 +47,7 @@ def quiet(transport: TwilioTransport, before: Sequence[FrameProcessor] = ()) -> 
 
 
 async def passed(worker: PipelineWorker, limit_s: float) -> float:
-    """Seconds until the worker has finished, at most the limit."""
+    """Return the seconds until the worker has finished, at most the limit."""
     now_s = asyncio.get_running_loop().time
     began_s = now_s()
     with suppress(TimeoutError):
@@ -55,10 +55,10 @@ async def passed(worker: PipelineWorker, limit_s: float) -> float:
     return now_s() - began_s
 
 
-def test_a_last_clip_is_played_to_its_end_and_is_no_fault_of_the_engine_s(
+def test_a_last_clip_is_played_completely_and_is_not_an_engine_failure(
     monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
-    """After 5 s of it, the call was ended as one whose engine gave no answer."""
+    """After 5 s of it, the call used to end as if its engine gave no answer."""
     monkeypatch.setattr(call_worker, "END_SECS", 3.0)
     ended_s = []
 
@@ -72,8 +72,8 @@ def test_a_last_clip_is_played_to_its_end_and_is_no_fault_of_the_engine_s(
     assert "gave no answer" not in logged.text
 
 
-def test_a_hang_up_ends_the_call_though_it_was_about_to_end_after_a_clip() -> None:
-    """pipecat pushes nothing more into a pipeline in which an EndFrame is on its way."""
+def test_a_hang_up_ends_a_call_that_waits_for_its_last_clip() -> None:
+    """pipecat pushes no frame into a pipeline in which an EndFrame is in flight."""
     ended_s = []
 
     async def hang_up(worker: PipelineWorker, _: TwilioTransport) -> None:
@@ -89,7 +89,7 @@ def test_a_hang_up_ends_the_call_though_it_was_about_to_end_after_a_clip() -> No
 
 @pytest.mark.parametrize("stages", [[], [FrameLogger]], ids=["direct", "queued"])
 def test_a_hang_up_is_noticed_while_the_last_clip_is_played(stages: list[type[FrameLogger]]) -> None:
-    """Behind a stage with a queue, the socket was not read any more: neither hang-ups nor pings."""
+    """Behind a stage with a queue, the socket was no longer read: neither hang-ups nor pings."""
     sockets: list[PhoneSocket] = []
     gone_s = []
 
@@ -110,7 +110,7 @@ def test_a_hang_up_is_noticed_while_the_last_clip_is_played(stages: list[type[Fr
 
 @pytest.mark.parametrize("holder", HOLDERS)
 @pytest.mark.parametrize("hangs_up", [True, False])
-def test_an_end_that_a_stage_keeps_does_not_keep_the_call(
+def test_an_end_frame_held_by_a_stage_does_not_keep_the_call(
     holder: str, *, hangs_up: bool, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     monkeypatch.setattr(call_worker, "END_SECS", 3.0)

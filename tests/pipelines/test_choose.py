@@ -26,18 +26,18 @@ def parts(**more: object) -> CallParts:
 
 
 def own(parts: CallParts, volume: float = 0.5) -> Pipeline:
-    """Assembles a call, and may have further arguments with defaults."""
+    """Assembles a call, and may have more arguments with defaults."""
     return phone_call(parts)
 
 
 def inner(parts: CallParts) -> Pipeline:
-    """Has its taps inside another pipeline."""
+    """Has its taps inside a nested pipeline."""
     both = ParallelPipeline([*parts.taps], [Tap()])  # type: ignore[no-untyped-call]
     return Pipeline([parts.transport.input(), both])
 
 
 def whole(parts: CallParts) -> PipelineWorker:
-    """Returns what runs the call."""
+    """Returns a worker."""
     pipeline = Pipeline([parts.transport.input(), parts.transport.output()])
     return parts.worker(pipeline, name=parts.options["colour"])
 
@@ -52,11 +52,11 @@ def nothing(parts: CallParts) -> None:
 
 
 async def late(parts: CallParts) -> Pipeline:
-    """Was written with ``async``."""
+    """Is a coroutine function."""
     raise NotImplementedError
 
 
-async def test_a_function_is_given_the_call_s_parts() -> None:
+async def test_a_function_gets_the_call_s_parts() -> None:
     tap = Tap()
     worker = choose_pipeline(f"{HERE}:own")(parts(taps=[tap]))
     (pipeline,) = worker.pipeline.processors[1:-1]  # inside the worker's own
@@ -68,12 +68,12 @@ async def test_a_function_may_return_the_worker() -> None:
     assert worker.name == "red"
 
 
-async def test_a_worker_with_taps_left_out_is_told_too(logged: Logged) -> None:
+async def test_left_out_taps_of_a_worker_are_logged_too(logged: Logged) -> None:
     choose_pipeline(f"{HERE}:whole")(parts(taps=[Tap()], options={"colour": "red"}))
     assert "leaves out 1 taps" in logged.text
 
 
-def test_options_of_one_s_own() -> None:
+def test_options_of_a_user_s_pipeline() -> None:
     assert parse_options(["colour=red", "sum=1+1=2", "empty="]) == {
         "colour": "red",
         "sum": "1+1=2",
@@ -88,7 +88,7 @@ def test_options_of_one_s_own() -> None:
             parse_options(lines)
 
 
-async def test_without_an_account_a_transfer_does_not_begin() -> None:
+async def test_without_an_account_a_transfer_does_not_start() -> None:
     assert not parts().transfer("the caller asked for a person")
 
 
@@ -98,16 +98,16 @@ async def test_without_an_account_a_transfer_does_not_begin() -> None:
         ("old", "expected a function of one argument, a CallParts (pipelines/call_parts.py), got tests."),
         ("late", f"expected def, got async def {HERE}:late; it must return a Pipeline at once."),
         ("NO_FUNCTION", f"expected a function that returns a Pipeline, got {HERE}:NO_FUNCTION."),
-        ("test_without_an_account_a_transfer_does_not_begin", "expected def, got async def"),
+        ("test_without_an_account_a_transfer_does_not_start", "expected def, got async def"),
     ],
 )
-def test_what_is_no_pipeline_function(name: str, sentence: str) -> None:
+def test_invalid_pipeline_functions_are_refused(name: str, sentence: str) -> None:
     with pytest.raises(PluginUnfit) as unfit:
         choose_pipeline(f"{HERE}:{name}")
     assert sentence in str(unfit.value)
 
 
-async def test_a_function_that_returns_no_pipeline() -> None:
+async def test_a_function_that_returns_something_else_is_an_error() -> None:
     with pytest.raises(
         PluginUnfit, match=r"expected a Pipeline or a PipelineWorker from .*:nothing, got NoneType"
     ):
@@ -115,12 +115,12 @@ async def test_a_function_that_returns_no_pipeline() -> None:
 
 
 @pytest.mark.parametrize("name", ["pipelines.phone_call:phone_call", f"{HERE}:inner"])
-async def test_taps_that_are_used_draw_no_warning(logged: Logged, name: str) -> None:
+async def test_used_taps_are_not_logged(logged: Logged, name: str) -> None:
     choose_pipeline(name)(parts(taps=[Tap()]))
     assert "taps" not in logged.text
 
 
-async def test_taps_that_are_left_out_are_said_once(logged: Logged) -> None:
+async def test_left_out_taps_are_logged_once(logged: Logged) -> None:
     make = choose_pipeline(f"{line_mirror.__module__}:{line_mirror.__name__}")
     for _ in range(2):
         make(parts(taps=[Tap()], inbound_taps=[Tap()]))

@@ -1,4 +1,4 @@
-"""pipecat's full-duplex service in Moshi's place: a whole call with a server that speaks its protocol."""
+"""pipecat's full-duplex service in place of Moshi: a whole call with a server that speaks its protocol."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def speak(phone: Phone, packets: int) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_whole_call(monkeypatch: pytest.MonkeyPatch) -> None:
     async with openai_live() as fake:
         async with calling(fake, monkeypatch) as (phone, state):
             await fake.asked.wait()
@@ -81,7 +81,7 @@ async def test_a_server_that_hangs_up_ends_the_call(monkeypatch: pytest.MonkeyPa
         assert "1011" in reason
 
 
-async def test_a_server_that_is_not_there_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unreachable_server_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     async with openai_live() as fake:
         pass
     async with calling(fake, monkeypatch) as (phone, _):
@@ -90,7 +90,7 @@ async def test_a_server_that_is_not_there_ends_the_call(monkeypatch: pytest.Monk
         assert "Error connecting" in reason
 
 
-def test_without_a_key_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_key_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(PluginUnfit, match="needs OPENAI_API_KEY"):
         make_service()

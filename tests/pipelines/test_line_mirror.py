@@ -15,7 +15,7 @@ from tests.support.simulated import SimulatedPhone, run_simulated
 
 
 def test_the_caller_hears_themselves_one_frame_later() -> None:
-    """By its name on the command line: ``--pipeline pipelines.line_mirror:line_mirror``."""
+    """Selected by name on the command line: ``--pipeline pipelines.line_mirror:line_mirror``."""
     said = talk(8, seed=1)
 
     async def main() -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The call's stages and taps on PCM at 16 kHz, as another transport of pipecat's would bring it: no µ-law."""
+"""The call's stages and taps on PCM at 16 kHz, as another pipecat transport gives it: no µ-law."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RATE_HZ = 16_000
 FRAMES = 12  # below a second, all that may lie in a buffer: they are sent faster than they sound
 
 
-async def test_governor_meter_and_recorder_serve_any_transport(tmp_path: Path) -> None:
+async def test_governor_meter_and_recorder_work_on_any_transport(tmp_path: Path) -> None:
     engine = ParrotEngine(delay_s=0)
     await engine.start(lambda _: None)
     session = engine.open_session()

@@ -17,7 +17,7 @@ from processors.tap import Tap
 
 
 class Transport(BaseTransport):
-    """Two ends that do nothing."""
+    """Input and output that do nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Transport(BaseTransport):
         return self.ends[1]
 
 
-async def test_the_stages_stand_in_this_order() -> None:
+async def test_the_stages_are_in_this_order() -> None:
     engine = FakeEngine()
     session = FakeSession(engine)
     inbound, outbound = Tap(), Tap()
@@ -69,7 +69,7 @@ async def test_the_stages_stand_in_this_order() -> None:
         ),  # these warn
     ],
 )
-async def test_what_cleans_the_callers_audio_comes_before_the_engine(
+async def test_filters_of_the_caller_s_audio_come_before_the_engine(
     make: Callable[[CallParts], Pipeline], rate_hz: int, expected: list[str]
 ) -> None:
     cleaners = [NoiseSuppressor(), AutomaticGain()]

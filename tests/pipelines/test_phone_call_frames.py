@@ -1,4 +1,4 @@
-"""The whole of ``phone_call`` by fake frames, in simulated time."""
+"""The whole of ``phone_call`` with fake frames, in simulated time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RATE_HZ = 8_000
 
 
 def speech(secs: float) -> NDArray[np.float32]:
-    """Noise of the band that a phone carries."""
+    """Noise in the phone's band."""
     noise = np.random.default_rng(1).normal(0, 1, round(secs * RATE_HZ))
     spectrum = np.fft.rfft(noise)
     hz = np.fft.rfftfreq(noise.size, 1 / RATE_HZ)
@@ -47,7 +47,7 @@ def speech(secs: float) -> NDArray[np.float32]:
 
 
 def call(session: FakeSession, frames: Sequence[Frame]) -> tuple[FakeTransport, Sequence[Frame]]:
-    """Hold a call; gives what was sent, and what came back up."""
+    """Run a call; return the sent frames, and those that came back upstream."""
     transport = FakeTransport()
     _, up = run_simulated(run_test(phone_call(CallParts(transport, session)), frames_to_send=frames))
     return transport, up
@@ -58,7 +58,7 @@ def loud_step(text: str = "") -> DuplexStep:
     return DuplexStep(tone.astype(np.float32), text=text)
 
 
-def test_what_a_mirror_says_is_what_the_caller_said_three_milliseconds_later() -> None:
+def test_a_mirror_returns_the_caller_s_audio_after_three_milliseconds() -> None:
     said = speech(4)
     transport, _ = call(FakeSession(), caller_frames(said))
     back = heard(transport.sent)
@@ -70,7 +70,7 @@ def test_what_a_mirror_says_is_what_the_caller_said_three_milliseconds_later() -
     assert np.sqrt(np.mean(error[800:] ** 2)) < 0.1 * np.sqrt(np.mean(said**2))  # µ-law, twice
 
 
-def test_a_minute_takes_seconds_and_every_frame_is_answered_at_once() -> None:
+def test_every_frame_of_a_minute_is_answered_at_once() -> None:
     began_s = time.perf_counter()
     session = FakeSession()
     transport, _ = call(session, caller_frames(np.zeros(60 * RATE_HZ, np.float32)))
@@ -80,14 +80,14 @@ def test_a_minute_takes_seconds_and_every_frame_is_answered_at_once() -> None:
     assert delays_ms == {0.0}
 
 
-def test_each_packet_goes_out_as_one_and_marks_go_along() -> None:
+def test_each_packet_is_one_frame_and_marks_are_sent() -> None:
     transport, _ = call(FakeSession(), caller_frames(speech(1.6)))
     assert [len(frame.mulaw) for frame in transport.sent_of(MulawOutputFrame)] == [640] * 20
     assert transport.sent_of(MarkOutputFrame)
     assert transport.sent_of(MulawInputFrame) == []  # nobody hears themselves but by the engine
 
 
-def test_speech_is_enclosed_and_its_words_come_with_it() -> None:
+def test_speech_is_enclosed_by_frames_and_its_words_come_with_it() -> None:
     steps = [loud_step(" Good"), loud_step(" morning")]
     transport, _ = call(FakeSession(answers=steps), caller_frames(np.zeros(2 * RATE_HZ, np.float32)))
     kinds = [type(frame) for frame in transport.sent]
@@ -98,14 +98,14 @@ def test_speech_is_enclosed_and_its_words_come_with_it() -> None:
     assert loudness[3:].max() < 0.01  # the third has the resampler's last 3 ms
 
 
-def test_the_caller_s_words_go_both_ways() -> None:
+def test_the_caller_s_words_are_pushed_both_ways() -> None:
     step = DuplexStep(np.zeros(1_920, np.float32), caller_text=(CallerText(" Hello", 0.0),))
     transport, up = call(FakeSession(answers=[step]), caller_frames(np.zeros(3 * RATE_HZ, np.float32)))
     for way in (transport.sent, up):
         assert [frame.text for frame in way if isinstance(frame, TranscriptionFrame)] == ["Hello"]
 
 
-def test_what_is_to_be_said_reaches_the_engine() -> None:
+def test_words_to_say_reach_the_engine() -> None:
     session = FakeSession()
     call(session, [TTSSpeakFrame("Your table is booked."), *caller_frames(np.zeros(640, np.float32))])
     assert session.sayings == ["Your table is booked."]
@@ -126,8 +126,8 @@ def test_an_engine_that_fails_is_one_permanent_error() -> None:
     assert "The fake engine failed" in str(errors[0])
 
 
-def test_a_slow_step_is_made_up_for_in_the_next_pause() -> None:
-    """400 ms late once; the silence behind it is cut, and what follows is on time again."""
+def test_a_slow_step_is_compensated_in_the_next_pause() -> None:
+    """It is 400 ms late once; the following silence is trimmed, and later audio is on time again."""
     engine = FakeEngine(step_secs=lambda step: 0.4 if step == 10 else 0.0)
     said = speech(6)
     said[2 * RATE_HZ : 4 * RATE_HZ] = 0

@@ -20,7 +20,7 @@ from tests.support.inline_executor import InlineExecutor
 
 
 def kinds(stages: list[object]) -> list[type]:
-    """What looks at frames there, in order."""
+    """Return the observers of frames, in order."""
     return [type(observer) for stage in stages if isinstance(stage, Tap) for observer in stage.monitors]
 
 
@@ -29,7 +29,7 @@ def files() -> FileWriter:
     return FileWriter()
 
 
-async def test_what_is_not_asked_for_is_not_there(files: FileWriter) -> None:
+async def test_taps_not_requested_are_absent(files: FileWriter) -> None:
     seen = CallObservations()
     taps = make_taps(TapOptions(meter=False), "name", seen, files)
     assert taps.inbound_taps == []
@@ -37,7 +37,7 @@ async def test_what_is_not_asked_for_is_not_there(files: FileWriter) -> None:
     assert seen.kept == {}
 
 
-async def test_all_of_it(files: FileWriter, tmp_path: Path) -> None:
+async def test_all_taps(files: FileWriter, tmp_path: Path) -> None:
     seen = CallObservations()
     options = TapOptions(record=tmp_path / "r", transcripts=tmp_path / "t")
     taps = make_taps(options, "name", seen, files)
@@ -53,7 +53,7 @@ async def test_all_of_it(files: FileWriter, tmp_path: Path) -> None:
     assert files.flush(5)
 
 
-async def test_whoever_looks_at_both_voices_shares_one_time_line(files: FileWriter, tmp_path: Path) -> None:
+async def test_taps_of_both_voices_share_one_time_line(files: FileWriter, tmp_path: Path) -> None:
     seen = CallObservations(conversation=LiveConversation(Judge(InlineExecutor())))
     taps = make_taps(TapOptions(record=tmp_path), "name", seen, files)
     (inbound,), (tap,) = taps.inbound_taps, taps.taps
@@ -73,7 +73,7 @@ async def test_whoever_looks_at_both_voices_shares_one_time_line(files: FileWrit
 
 
 @pytest.mark.parametrize(("redact", "shown"), [("none", "call 555 now"), ("digits", "call ### now")])
-async def test_digits_are_masked_where_that_is_wanted(files: FileWriter, redact: str, shown: str) -> None:
+async def test_digits_are_masked_on_request(files: FileWriter, redact: str, shown: str) -> None:
     seen = CallObservations()
     make_taps(TapOptions(redact=redact), "name", seen, files)  # type: ignore[arg-type]
     seen.transcript.add("call 555 now", 1.0, "caller")

@@ -1,4 +1,4 @@
-"""What the tests of Moshi's files share."""
+"""Fixtures of the tests of Moshi's files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.tiny_moshi import write_tiny_checkpoint
 
 @pytest.fixture(scope="session")
 def hollow_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of the right shapes, whose Mimi is a sparse file of zeros: to be found, not to be run."""
+    """A checkpoint of the right shapes, with a sparse Mimi of zeros: it can be found, but not run."""
     folder = tmp_path_factory.mktemp("weights")
     return write_tiny_checkpoint(
         folder / "tiny",
@@ -29,5 +29,5 @@ def hollow_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_checkpoint(hollow_checkpoint: Path, tmp_path: Path) -> Path:
-    """A copy to damage; Mimi is still shared."""
+    """A copy that may be damaged; Mimi is still shared."""
     return Path(shutil.copytree(hollow_checkpoint, tmp_path / "own", symlinks=True))

@@ -42,7 +42,7 @@ async def talk(session: MoshiSession, numbers: range) -> list[DuplexStep]:
 
 
 async def settled(engine: MoshiEngine) -> None:
-    """Wait until the model's thread has done what it has been asked to."""
+    """Wait until the model's thread has done its pending jobs."""
     assert engine._loaded is not None
     await asyncio.wrap_future(engine._loaded.thread.call(lambda: None))
 
@@ -50,7 +50,7 @@ async def settled(engine: MoshiEngine) -> None:
 async def feed_together(
     engine: MoshiEngine, sessions: Sequence[MoshiSession], pcm: Pcm
 ) -> list[AsyncIterator[DuplexStep]]:
-    """Give each session a frame, hold the model's thread until all wait for it, and give their outputs."""
+    """Feed each session a frame while the model's thread is held, and return their outputs."""
     assert engine._loaded is not None
     thread, go_on = engine._loaded.thread, threading.Event()
     held = thread.call(partial(go_on.wait, WAIT_S))

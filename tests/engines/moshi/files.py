@@ -1,4 +1,4 @@
-"""Moshi's files for tests that read and never run them, and the hub's client at a hub of theirs."""
+"""Moshi's files for tests that read and never run them, and the hub's client with a local hub."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WEIGHTS_NAME = "model.q4.safetensors"
 
 
 def use_endpoint(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do what ``HF_ENDPOINT`` does when the hub's client is imported."""
+    """Set the endpoint as ``HF_ENDPOINT`` does when the hub's client is imported."""
     template = url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
     monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
@@ -40,7 +40,7 @@ def complaint(model: Path | str) -> str:
 
 
 def write_hollow_mimi(path: Path) -> Path:
-    """Write a Mimi of the right names and shapes: a sparse file, all of whose values are 0."""
+    """Write a Mimi of the right names and shapes: a sparse file of zeros."""
     header: dict[str, object] = {}
     end = 0
     for name, shape in mimi_shapes(8).items():

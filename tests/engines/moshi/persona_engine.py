@@ -1,4 +1,4 @@
-"""An engine with a persona, and calls with it."""
+"""An engine with a persona, and calls to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session of Moshi's with all that it needs: the tiny model, and a codec that takes no time."""
+"""A Moshi session with its dependencies: the tiny model, and an instant codec."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WAIT_S = 60.0  # for what takes milliseconds on any machine
 
 
 class Coder:
-    """Sounds that carry their tokens: the first samples of a frame. Both directions at once."""
+    """Audio that carries its tokens in the first samples of a frame; encodes and decodes."""
 
     def __init__(self) -> None:
         self.released = 0
@@ -84,12 +84,12 @@ def tokens_of(step: DuplexStep) -> list[int]:
 
 
 def spell(text: str) -> list[Word]:
-    """Make of "10,11 12" a word of two pieces and one of one."""
+    """Turn "10,11 12" into a word of two pieces and a word of one."""
     return [Word(tuple(int(piece) for piece in word.split(","))) for word in text.split()]
 
 
 class Surroundings:
-    """A session with its surroundings."""
+    """A session with its dependencies."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ def opening(frames: int) -> ForcedPrefix:
 
 @contextmanager
 def tiny_thread() -> Iterator[ModelThread]:
-    """A model's thread with a tiny model in it, as its attribute ``model``."""
+    """A model thread with a tiny model in its attribute ``model``."""
     thread = ModelThread()
     thread.model = thread.call(partial(tiny_lm, dim=32, layers=1, card=CARD, context=16)).result(WAIT_S)  # type: ignore[attr-defined]
     yield thread

@@ -1,4 +1,4 @@
-"""A call with the tiny Moshi through the real server and a real socket. It need not be real time."""
+"""A call with the tiny Moshi through the real server and a real socket; real time is not required."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GREETING_FRAMES = 3
 
 
 async def talk(phone: Phone, frames: int) -> bytes:
-    """Say a frame and wait for the answer, as often as asked; gives all that was heard."""
+    """Say a frame and wait for the answer, several times; return all audio received."""
     for _ in range(frames):
         await phone.say(LOUD, times=PACKETS_PER_FRAME)
         await phone.listen(frames=1)
@@ -31,7 +31,7 @@ async def talk(phone: Phone, frames: int) -> bytes:
 
 
 async def over(line: ServerState) -> None:
-    """Wait until nothing of a call is left: its socket is closed a moment before its session is free."""
+    """Wait until a call has ended completely: its socket closes a moment before its session is free."""
     async with asyncio.timeout(60):
         await line.calls.wait_until_idle()
     await until(lambda: line.engine.error is None, 60)
@@ -82,7 +82,7 @@ async def test_moshi_answers_the_phone(tiny_checkpoint: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("words", ["Answering calls", "Moshi warms up."])
 async def test_sigterm_ends_the_program_cleanly(tiny_checkpoint: Path, words: str) -> None:
-    """mlx aborts a program that ends while a thread of it still works on the model."""
+    """mlx aborts a program that ends while one of its threads still works on the model."""
     long_take = 3 if words == "Answering calls" else 250
     environment = {"MOSHI_GREETING_FRAMES": str(long_take), "MOSHI_MODEL": str(tiny_checkpoint)}
     async with program("--engine", "moshi", "--port", "0", environment=environment) as run:

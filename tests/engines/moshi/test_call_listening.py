@@ -1,4 +1,4 @@
-"""A call with both tiny models through the real server: who said what, when, and words on demand."""
+"""A call with both tiny models through the real server: both sides' words, and words on demand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def lines_of(folder: Path) -> list[dict[str, Any]]:
 
 
 async def babble(phone: Phone, frames: int) -> None:
-    """Say something else in each frame, or the tiny model hears one syllable for ever."""
+    """Say something else in each frame; otherwise the tiny model outputs one syllable for ever."""
     for _ in range(frames):
         for _ in range(PACKETS_PER_FRAME):
             await phone.say(np.random.default_rng(phone.packets_sent).bytes(160))
@@ -44,7 +44,7 @@ async def babble(phone: Phone, frames: int) -> None:
 
 
 @pytest.mark.slow
-async def test_who_hangs_up_right_after_the_last_word_has_all_of_them_in_the_transcript(
+async def test_the_transcript_has_the_last_words_of_a_caller_who_hangs_up(
     talkative_pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made_out: list[tuple[int, str]] = []
@@ -78,10 +78,10 @@ async def test_who_hangs_up_right_after_the_last_word_has_all_of_them_in_the_tra
 
 
 @pytest.mark.slow
-async def test_a_call_s_words_have_both_sides_in_one_order_everywhere(
+async def test_all_records_have_both_sides_words_in_the_same_order(
     talkative_pair: tuple[Path, Path], tmp_path: Path, logged: Logged
 ) -> None:
-    """In memory, in both files and in what ``--on-end`` is told, and what was said on purpose among them."""
+    """In memory, in both files and in the ``--on-end`` report, forced words included."""
     model, listening = talkative_pair
     options = EngineOptions(
         model=str(model), listen_model=str(listening), seed=1, greeting_frames=GREETING_FRAMES

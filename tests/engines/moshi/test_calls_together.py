@@ -1,4 +1,4 @@
-"""Four calls over sockets in one step: what happens to one of them is nothing to the others."""
+"""Four calls over sockets in one step: an event in one of them does not affect the others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Said = list[tuple[int, list[int]]]
 
 
 class Line:
-    """A server with a tiny PersonaPlex, whose sessions' tokens are kept in the order of their calls."""
+    """A server with a tiny PersonaPlex, whose sessions' tokens are recorded in the order of their calls."""
 
     def __init__(self, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         options = EngineOptions(
@@ -52,7 +52,7 @@ class Line:
         monkeypatch.setattr(MoshiSession, "_spoke", keep)
 
     async def talk(self, address: str, names: Sequence[str]) -> list[Said]:
-        """Let some of the callers talk, the frames of all of them in one step."""
+        """Let some of the callers talk, with the frames of all of them in one step."""
         self.said.clear()
         assert self.engine._loaded is not None
         thread = self.engine._loaded.thread
@@ -113,7 +113,7 @@ async def _until(condition: Callable[[], object]) -> None:
 
 
 @pytest.mark.slow
-async def test_what_happens_to_one_call_of_a_step_is_nothing_to_the_others(
+async def test_calls_in_one_step_do_not_affect_each_other(
     tiny_personaplex: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = Line(tiny_personaplex, monkeypatch)

@@ -51,7 +51,7 @@ def engine(tiny_checkpoint: Path, clock: Clock, laters: Laters) -> Iterator[Mosh
     asyncio.run(engine.stop())
 
 
-async def test_greets_and_answers_and_every_call_alike(engine: MoshiEngine) -> None:
+async def test_every_call_is_greeted_and_answered_alike(engine: MoshiEngine) -> None:
     calls = []
     for _ in range(2):
         session = engine.open_session()
@@ -82,7 +82,7 @@ async def test_the_greeting_depends_on_the_seed_alone(engine: MoshiEngine) -> No
 
 
 @pytest.mark.slow
-async def test_two_calls_at_once_do_not_disturb_each_other(
+async def test_two_simultaneous_calls_are_independent(
     engine: MoshiEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = engine.open_session()
@@ -102,7 +102,7 @@ async def test_two_calls_at_once_do_not_disturb_each_other(
 
 
 @pytest.mark.timed
-async def test_the_slowest_stage_sets_the_pace(engine: MoshiEngine) -> None:
+async def test_the_slowest_stage_limits_the_pace(engine: MoshiEngine) -> None:
     session, frames = engine.open_session(), 16
     outputs = session.outputs()
     fed, steps, times_s = 0, list[DuplexStep](), list[float]()
@@ -124,7 +124,7 @@ async def test_the_slowest_stage_sets_the_pace(engine: MoshiEngine) -> None:
     assert pace_ms < 0.9 * sum(ms), f"{pace_ms:.0f} ms a frame, stages {ms}"
 
 
-async def test_the_event_loop_is_not_blocked_by_model_work(engine: MoshiEngine) -> None:
+async def test_model_work_does_not_block_the_event_loop(engine: MoshiEngine) -> None:
     session = engine.open_session()
     late_ms, done = list[float](), asyncio.Event()
 
@@ -143,7 +143,7 @@ async def test_the_event_loop_is_not_blocked_by_model_work(engine: MoshiEngine) 
     assert np.percentile(late_ms, 90) < 60
 
 
-async def test_a_model_that_raises_ends_its_call_only(engine: MoshiEngine) -> None:
+async def test_a_model_error_ends_its_own_call_only(engine: MoshiEngine) -> None:
     lost = engine.lost_calls
     broken, sound = engine.open_session(), engine.open_session()
     await asyncio.gather(talk(broken, range(1)), talk(sound, range(1)))
@@ -162,7 +162,7 @@ async def test_a_model_that_raises_ends_its_call_only(engine: MoshiEngine) -> No
     await asyncio.gather(again.close(), sound.close())
 
 
-async def test_a_model_that_hangs_ends_its_call_only(engine: MoshiEngine, clock: Clock) -> None:
+async def test_a_hanging_model_ends_its_own_call_only(engine: MoshiEngine, clock: Clock) -> None:
     lost = engine.lost_calls
     hung, sound = engine.open_session(), engine.open_session()
     await asyncio.gather(talk(hung, range(1)), talk(sound, range(1)))
@@ -197,14 +197,12 @@ async def test_a_model_that_hangs_ends_its_call_only(engine: MoshiEngine, clock:
     await asyncio.gather(again.close(), sound.close())
 
 
-def test_a_hung_step_is_given_up_before_the_calls_that_wait_behind_it_are() -> None:
+def test_a_hung_step_is_abandoned_before_the_calls_queued_behind_it() -> None:
     for hang_secs in (0.5, 5.0, 60.0):
         assert MoshiEngine(EngineOptions(hang_secs=hang_secs))._hang_s < hang_secs
 
 
-async def test_a_call_that_ends_in_a_hung_step_gives_its_place_back(
-    engine: MoshiEngine, clock: Clock
-) -> None:
+async def test_a_call_that_ends_in_a_hung_step_frees_its_session(engine: MoshiEngine, clock: Clock) -> None:
     lost = engine.lost_calls
     session = engine.open_session()
     await talk(session, range(1))
@@ -225,7 +223,7 @@ async def test_a_call_that_ends_in_a_hung_step_gives_its_place_back(
     let_go.set()
 
 
-async def test_a_model_that_fails_is_tried_again_until_it_works(
+async def test_a_failed_model_is_retried_until_it_works(
     engine: MoshiEngine, laters: Laters, logged: Logged
 ) -> None:
     assert engine._loaded is not None
@@ -251,7 +249,7 @@ async def test_a_model_that_fails_is_tried_again_until_it_works(
     await session.close()
 
 
-async def test_a_codec_that_was_lost_is_replaced(engine: MoshiEngine) -> None:
+async def test_a_lost_codec_is_replaced(engine: MoshiEngine) -> None:
     session = engine.open_session()
     await talk(session, range(1))
     await session.close()
@@ -276,7 +274,7 @@ async def test_a_greeting_that_cannot_be_said_is_refused_before_the_call_is_conn
     assert engine.error is None, "no codec was lost over it"
 
 
-async def test_without_codecs_for_a_call_it_says_so_until_they_are_there(
+async def test_without_codecs_the_engine_reports_busy_until_they_are_loaded(
     engine: MoshiEngine, laters: Laters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert engine._loaded is not None

@@ -1,4 +1,4 @@
-"""The whole engine with both tiny models and the real codec: talk and listening at once."""
+"""The whole engine with both tiny models and the real codec: talking and listening at once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def a_call(options: EngineOptions) -> tuple[list[DuplexStep], list[str]]:
 
 
 @pytest.mark.slow
-async def test_listens_without_changing_what_moshi_says(
+async def test_listening_does_not_change_moshi_s_output(
     tiny_checkpoint: Path, tiny_listening: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens: list[list[int]] = []  # the sound itself differs by rounding from run to run
@@ -67,7 +67,7 @@ async def test_listens_without_changing_what_moshi_says(
 
 
 @pytest.mark.slow
-async def test_a_model_that_reads_fewer_codebooks_is_told_at_the_start(
+async def test_a_model_that_reads_fewer_codebooks_is_reported_at_the_start(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     folder = write_tiny_listening(tmp_path / "sixteen", n_q=16, delays=[0] * 17)
@@ -77,7 +77,7 @@ async def test_a_model_that_reads_fewer_codebooks_is_told_at_the_start(
 
 
 @pytest.mark.slow
-async def test_silence_that_the_model_wants_is_made_by_the_codec(
+async def test_the_model_s_leading_silence_is_encoded_by_the_codec(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     timing = {"audio_delay_seconds": 0.5, "audio_silence_prefix_seconds": 0.16}

@@ -1,4 +1,4 @@
-"""The end of a whole engine, in its start and in a call."""
+"""Stopping a whole engine, during its start and during a call."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.engines.moshi.engine_calls import WAIT_S, talk
 
 
 @pytest.mark.slow
-async def test_stopping_breaks_a_greeting_off_between_two_frames(
+async def test_stopping_interrupts_a_greeting_between_two_frames(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As SIGTERM does: the start is cancelled, then the engine is stopped."""
+    """As on SIGTERM: the start is cancelled, then the engine is stopped."""
     steps, first = list[int](), asyncio.Event()
     loop, step = asyncio.get_running_loop(), LanguageSession.step
 
@@ -44,7 +44,7 @@ async def test_stopping_breaks_a_greeting_off_between_two_frames(
 
 
 @pytest.mark.slow
-async def test_stopping_closes_what_is_open(tiny_checkpoint: Path) -> None:
+async def test_stopping_closes_open_sessions(tiny_checkpoint: Path) -> None:
     options = EngineOptions(model=str(tiny_checkpoint), greeting="none")
     engine = MoshiEngine(options, codec_limit_frames=500)
     await engine.start(lambda _: None)

@@ -1,4 +1,4 @@
-"""Finding, fetching and checking Moshi's files, against a hub on the loopback."""
+"""Finding, fetching and checking Moshi's files, with a hub on the loopback."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def hub(own_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def fill_cache(cache: Path, source: Path, files: list[str]) -> dict[str, Path]:
-    """Lay files out as the hub's client does; gives the blobs."""
+    """Store files as the hub's client does; return the blobs."""
     root = cache / f"models--{REPO.replace('/', '--')}"
     (root / "refs").mkdir(parents=True)
     (root / "refs/main").write_text(COMMIT)
@@ -71,12 +71,12 @@ def test_finds_a_folder_s_files(hollow_checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("file", [MIMI_NAME, TOKENIZER_NAME, WEIGHTS_NAME])
-def test_names_a_file_that_is_missing(own_checkpoint: Path, file: str) -> None:
+def test_names_a_missing_file(own_checkpoint: Path, file: str) -> None:
     (own_checkpoint / file).unlink()
     assert f"{own_checkpoint / file} is missing; put it there" in complaint(own_checkpoint)
 
 
-def test_a_folder_that_is_not_there() -> None:
+def test_a_missing_folder() -> None:
     assert "There is no folder /no/such/folder; --model takes" in complaint("/no/such/folder")
 
 
@@ -85,7 +85,7 @@ def test_the_default_repos_are_kyutai_s() -> None:
     assert weights.kyutai_repo(EngineOptions(voice="moshika", quantize="none")) == "kyutai/moshika-mlx-bf16"
 
 
-def test_a_packing_that_kyutai_does_not_publish_has_its_sentence() -> None:
+def test_an_unpublished_quantization_is_reported_in_one_sentence() -> None:
     with pytest.raises(EngineUnavailable, match="with --quantize 4, 8 or none; 4-8 is for weights"):
         weights.find(EngineOptions(quantize="4-8"), lambda _: None)
 
@@ -101,11 +101,11 @@ def test_a_packing_that_kyutai_does_not_publish_has_its_sentence() -> None:
         (EngineOptions(model="nvidia/personaplex-7b-v1", quantize="4-8"), "4-8"),
     ],
 )
-def test_personaplex_is_packed_in_8_bits_by_default(options: EngineOptions, packing: str) -> None:
+def test_personaplex_has_8_bits_by_default(options: EngineOptions, packing: str) -> None:
     assert options.packing == packing
 
 
-def test_fetches_only_what_is_missing(hub: FakeHub, own_checkpoint: Path, tmp_path: Path) -> None:
+def test_fetches_missing_files_only(hub: FakeHub, own_checkpoint: Path, tmp_path: Path) -> None:
     fill_cache(tmp_path / "cache", own_checkpoint, [CONFIG_NAME, MIMI_NAME, WEIGHTS_NAME])
     (own_checkpoint / "model.q8.safetensors").write_bytes(b"never fetched")
     found = find(REPO)
@@ -116,7 +116,7 @@ def test_fetches_only_what_is_missing(hub: FakeHub, own_checkpoint: Path, tmp_pa
     assert hub.requests == []
 
 
-def test_goes_on_with_a_file_that_was_broken_off(
+def test_resumes_an_interrupted_download(
     hub: FakeHub, own_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_cache(tmp_path / "cache", own_checkpoint, [CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME])
@@ -142,22 +142,20 @@ def test_names_the_file_when_the_hub_cannot_be_reached(
 
 
 @pytest.mark.slow
-def test_what_was_fetched_is_found_without_a_network_from_then_on(
-    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fetched_files_are_found_without_a_network(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     find(REPO)
     use_endpoint(CLOSED, monkeypatch)
     assert weights.cached(EngineOptions(model=REPO), lambda _: None) is not None
     assert find(REPO).weights.name == WEIGHTS_NAME
 
 
-def test_names_a_repo_or_a_file_that_the_hub_does_not_have(hub: FakeHub, own_checkpoint: Path) -> None:
+def test_names_a_repo_or_file_missing_on_the_hub(hub: FakeHub, own_checkpoint: Path) -> None:
     assert "The hub shows no repo somebody/else, wanted for config.json" in complaint("somebody/else")
     (own_checkpoint / TOKENIZER_NAME).unlink()
     assert f"The repo {REPO} has no file {TOKENIZER_NAME}" in complaint(REPO)
 
 
-def test_says_so_when_the_disk_is_full(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -165,7 +163,7 @@ def test_says_so_when_the_disk_is_full(hub: FakeHub, monkeypatch: pytest.MonkeyP
     assert "The disk is full while fetching config.json; free some space" in complaint(REPO)
 
 
-def test_a_damaged_file_of_the_cache_is_named_and_download_mends_it(
+def test_a_damaged_cached_file_is_named_and_download_repairs_it(
     hub: FakeHub, own_checkpoint: Path, tmp_path: Path
 ) -> None:
     blobs = fill_cache(tmp_path / "cache", own_checkpoint, FILES)
@@ -184,7 +182,7 @@ def test_a_damaged_file_of_the_cache_is_named_and_download_mends_it(
     assert blobs[WEIGHTS_NAME].stat().st_size == 200_000, "the cache is shared: nothing in it is touched"
 
 
-def test_a_whole_file_of_another_model_is_not_called_damaged_nor_fetched_again(
+def test_an_intact_file_of_another_model_is_neither_damaged_nor_fetched_again(
     hub: FakeHub, own_checkpoint: Path, tmp_path: Path
 ) -> None:
     tensors = cast("dict[str, mx.array]", mx.load(str(own_checkpoint / WEIGHTS_NAME)))
@@ -201,7 +199,7 @@ def test_a_whole_file_of_another_model_is_not_called_damaged_nor_fetched_again(
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model.q8.safetensors", "consolidated.safetensors"])
-def test_a_port_is_what_its_tensors_are_whatever_its_file_is_called(
+def test_the_quantization_is_read_from_the_tensors_not_the_file_name(
     hub: FakeHub, own_checkpoint: Path, tmp_path: Path, name: str
 ) -> None:
     (own_checkpoint / WEIGHTS_NAME).rename(own_checkpoint / name)
@@ -216,7 +214,7 @@ def test_a_port_is_what_its_tensors_are_whatever_its_file_is_called(
     assert hub.requests == []
 
 
-def test_a_cache_that_lacks_only_the_config_gets_it(
+def test_a_missing_config_alone_is_fetched(
     hub: FakeHub, own_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_cache(tmp_path / "cache", own_checkpoint, [MIMI_NAME, TOKENIZER_NAME, WEIGHTS_NAME])
@@ -227,7 +225,7 @@ def test_a_cache_that_lacks_only_the_config_gets_it(
     find(REPO)
 
 
-def test_that_a_repo_has_no_config_is_asked_once(
+def test_the_absence_of_a_repo_s_config_is_requested_once(
     hub: FakeHub, own_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (own_checkpoint / CONFIG_NAME).unlink()
@@ -243,9 +241,7 @@ def test_that_a_repo_has_no_config_is_asked_once(
 
 
 @pytest.mark.parametrize("entry", ['"lora": true', '"lora": "true"', '"lora_name": "lora.safetensors"'])
-def test_a_lora_fine_tune_is_refused_rather_than_answered_by_its_base(
-    own_checkpoint: Path, entry: str
-) -> None:
+def test_a_lora_fine_tune_is_refused(own_checkpoint: Path, entry: str) -> None:
     config = own_checkpoint / CONFIG_NAME
     config.write_text(config.read_text().replace("{", "{" + entry + ",", 1))
     assert "it is of a LoRA fine-tune, whose adapter cannot be loaded yet" in complaint(own_checkpoint)
@@ -259,7 +255,7 @@ def test_a_lora_fine_tune_is_refused_rather_than_answered_by_its_base(
         "base_model.model.transformer.layers.0.gating.linear_in.lora_magnitude_vector.default.weight",
     ],
 )
-def test_an_adapter_alone_is_called_one(own_checkpoint: Path, name: str) -> None:
+def test_a_lora_adapter_alone_is_named(own_checkpoint: Path, name: str) -> None:
     path = own_checkpoint / WEIGHTS_NAME
     mx.save_safetensors(str(path), {name: mx.zeros((1,))})
     assert "it is a LoRA adapter alone" in complaint(own_checkpoint)
@@ -283,7 +279,7 @@ def test_an_adapter_alone_is_called_one(own_checkpoint: Path, name: str) -> None
         "a" * 300,
     ],
 )
-def test_what_is_neither_a_folder_nor_a_repo_is_said_in_one_sentence(name: str) -> None:
+def test_a_name_that_is_neither_a_folder_nor_a_repo_is_one_sentence(name: str) -> None:
     assert f"There is no folder {name}" in complaint(name)
 
 
@@ -292,7 +288,7 @@ def test_a_file_in_place_of_a_folder(own_checkpoint: Path) -> None:
     assert complaint(path) == f"{path} is a file; --model takes the folder that it is in."
 
 
-def test_weights_that_are_no_numbers_are_refused_before_they_speak(own_checkpoint: Path) -> None:
+def test_nan_weights_are_refused_at_the_start(own_checkpoint: Path) -> None:
     tensors = cast("dict[str, mx.array]", mx.load(str(own_checkpoint / WEIGHTS_NAME)))
     tensors["out_norm.weight"] = mx.full(tensors["out_norm.weight"].shape, float("nan"))
     mx.save_safetensors(str(own_checkpoint / WEIGHTS_NAME), tensors)
@@ -300,7 +296,7 @@ def test_weights_that_are_no_numbers_are_refused_before_they_speak(own_checkpoin
         Files().load(find(own_checkpoint), lambda _: None)
 
 
-def test_a_damaged_file_of_the_hub_is_not_fetched_for_ever(
+def test_a_file_damaged_on_the_hub_is_fetched_once(
     hub: FakeHub, own_checkpoint: Path, tmp_path: Path
 ) -> None:
     fill_cache(tmp_path / "cache", own_checkpoint, [CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME])
@@ -309,7 +305,7 @@ def test_a_damaged_file_of_the_hub_is_not_fetched_for_ever(
         find(REPO, repair=True)
 
 
-def test_the_command_line_says_it_in_one_sentence(own_checkpoint: Path) -> None:
+def test_the_command_line_reports_it_in_one_sentence(own_checkpoint: Path) -> None:
     (own_checkpoint / TOKENIZER_NAME).unlink()
     result = CliRunner().invoke(download, ["--model", str(own_checkpoint)])
     assert result.exit_code == 2
@@ -340,9 +336,7 @@ asyncio.run(load())
 
 
 @pytest.mark.slow
-def test_with_a_filled_cache_loading_asks_the_network_for_nothing(
-    hollow_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_loading_from_a_full_cache_makes_no_request(hollow_checkpoint: Path, tmp_path: Path) -> None:
     folder = write_tiny_checkpoint(
         tmp_path / "full", quantization=Quantization(4, 32), mimi=hollow_checkpoint / MIMI_NAME, layers=1
     )
@@ -360,7 +354,7 @@ def test_with_a_filled_cache_loading_asks_the_network_for_nothing(
     assert "ready for 1 call" in loading.stdout
 
 
-def test_a_persona_or_a_voice_of_its_takes_personaplex(tmp_path: Path) -> None:
+def test_a_persona_or_its_voice_selects_personaplex(tmp_path: Path) -> None:
     from_voice = weights._repo(EngineOptions(voice="NATF2"))
     assert from_voice == weights._repo(EngineOptions(persona="You are Anna.")) == "nvidia/personaplex-7b-v1"
     assert (

@@ -1,4 +1,4 @@
-"""What counts as a greeting, and where it begins."""
+"""What counts as a greeting, and where it starts."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def test_leading_silence_is_cut_to_one_frame() -> None:
     assert begins_at(take([WORD] * 8, [True] * 8)) == 0
 
 
-def test_the_cut_keeps_a_word_that_was_put_into_words_before_it_sounds() -> None:
+def test_trimming_keeps_a_word_whose_text_precedes_its_sound() -> None:
     pad = PADDING_TOKEN
     assert begins_at(take([pad, WORD, pad, pad, pad, pad], [False] * 3 + [True] * 3)) == 1
 
 
-def test_a_take_without_speech_is_no_greeting() -> None:
+def test_a_take_without_speech_is_rejected() -> None:
     pad = PADDING_TOKEN
     assert trim(take([WORD] * 6, [False] * 6)) is None
     assert trim(take([WORD] * 6, [True, True, False, False, False, False])) is None, "a click"
     assert trim(take([pad, 0, 1, 2, pad, pad], [True] * 6)) is None, "sound without words"
 
 
-def test_makes_another_take_with_the_next_seed() -> None:
+def test_a_rejected_take_is_repeated_with_the_next_seed() -> None:
     seeds, lines = list[int](), list[str]()
 
     def record(seed: int) -> Take:
@@ -65,7 +65,7 @@ def test_makes_another_take_with_the_next_seed() -> None:
     assert "seed 10 has no speech" in lines[0]
 
 
-def test_gives_up_after_some_takes() -> None:
+def test_recording_stops_after_several_takes() -> None:
     lines = list[str]()
     assert make_greeting(lambda _: take([3] * 6, [False] * 6), 0, lines.append) == NO_PREFIX
     assert len(lines) == TAKES + 1
@@ -98,7 +98,7 @@ def recorder(codecs: CallCodecs, folder: Path, **options: object) -> GreetingRec
 
 @pytest.mark.slow
 @pytest.mark.parametrize("greeting", [NONE, SILENCE])
-def test_silence_is_recorded_whatever_is_wanted_since_a_call_may_ask_for_it(
+def test_silence_is_always_recorded_because_a_call_may_request_it(
     codecs: CallCodecs, tmp_path: Path, greeting: str
 ) -> None:
     made = recorder(codecs, tmp_path, greeting=greeting, greeting_frames=4).record(None, lambda _: None)
@@ -106,12 +106,12 @@ def test_silence_is_recorded_whatever_is_wanted_since_a_call_may_ask_for_it(
     assert made.default == (made.silence if greeting == SILENCE else NO_PREFIX)
 
 
-def test_words_that_cannot_be_said_are_a_reason_not_to_start(codecs: CallCodecs, tmp_path: Path) -> None:
+def test_unpronounceable_words_prevent_the_start(codecs: CallCodecs, tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match="--greeting cannot be said"):
         recorder(codecs, tmp_path, greeting="()").record(None, lambda _: None)
 
 
-def test_the_program_s_end_ends_the_recording(codecs: CallCodecs, tmp_path: Path) -> None:
+def test_a_stop_interrupts_the_recording(codecs: CallCodecs, tmp_path: Path) -> None:
     class Stopped(Exception):
         pass
 

@@ -1,4 +1,4 @@
-"""``--calls auto``: as many calls as the start finds this machine to hold."""
+"""``--calls auto``: the number of calls that the start measures for this machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GB = 1_000_000_000
 
 
 @pytest.mark.slow
-def test_takes_what_steps_codecs_and_memory_hold(
+def test_the_number_is_bounded_by_steps_codecs_and_memory(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime, "calls_that_fit", lambda *_: 2)
@@ -49,7 +49,7 @@ def test_takes_what_steps_codecs_and_memory_hold(
     assert lines[-1].startswith("Moshi is ready")
 
 
-def test_larger_steps_are_not_measured_once_one_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measuring_stops_at_the_first_batch_that_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_lm(dim=64, layers=2, text_card=100, card=64, codebooks=2)
     measured = measure_calls.measure_steps(model, MoshiSampling(), 3, lambda _: None)
     assert set(measured) == {1, 2, 3}
@@ -61,7 +61,7 @@ def test_a_codec_is_measured(mimi_file: Path) -> None:
     assert measure_calls.measure_codec_ms(mimi_file) > 0
 
 
-def test_as_many_fit_as_the_memory_check_lets_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_agrees_with_the_memory_check(monkeypatch: pytest.MonkeyPatch) -> None:
     config, packing = config_v0_1(), QUANTIZATIONS[4]
 
     def need_bytes(calls: int) -> int:

@@ -1,4 +1,4 @@
-"""What Moshi is reckoned to take, and what docs/moshi.md says of it."""
+"""The estimated memory of Moshi, and the figures in docs/moshi.md."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def need(calls: int) -> float:
     return (whole.accelerator_bytes + whole.main_bytes) / GB
 
 
-def test_it_is_what_the_docs_say() -> None:
+def test_the_estimate_agrees_with_the_docs() -> None:
     assert need(1) == pytest.approx(8.5, abs=0.1)
     assert (need(9) - need(1)) / 8 == pytest.approx(3.0, abs=0.15)
 
 
 @pytest.mark.parametrize(("packing", "weights_gb"), [("4", 4.8), ("4-8", 5.1), ("8", 8.2), ("none", 15.4)])
-def test_weights_take_what_help_says(packing: str, weights_gb: float) -> None:
+def test_the_weights_agree_with_the_help(packing: str, weights_gb: float) -> None:
     weights_bytes = model_need(config_v0_1(), quantization_named(packing), 0).accelerator_bytes
     assert weights_bytes / GB == pytest.approx(weights_gb, abs=0.05)
     assert f"{weights_gb} GB" in EngineOptions.__dataclass_fields__["quantize"].metadata["help"]
 
 
-def test_listening_takes_a_spare_codec_for_each_direction() -> None:
+def test_listening_needs_a_spare_codec_for_each_direction() -> None:
     more = program_need(1, listening=True).main_bytes - program_need(1, listening=False).main_bytes
     assert more == pytest.approx(0.6 * GB, rel=0.1)
 
@@ -64,12 +64,14 @@ def test_listening_takes_a_spare_codec_for_each_direction() -> None:
         (64, 4, False, "6.0 of the GPU's 4.0 GB, and 2.0 of the machine's 64.0 GB"),
     ],
 )
-def test_weighs_it_against_what_there_is(machine_gb: int, card_gb: int | None, fits: bool, text: str) -> None:
+def test_the_estimate_is_compared_with_the_machine(
+    machine_gb: int, card_gb: int | None, fits: bool, text: str
+) -> None:
     verdict = weigh(MemoryNeed(6 * GB, 2 * GB), machine_gb * GB, None if card_gb is None else card_gb * GB)
     assert (verdict.fits, verdict.text) == (fits, text)
 
 
-def test_what_mlx_keeps_is_limited_and_a_lower_limit_stays() -> None:
+def test_mlx_s_cache_is_limited_and_a_lower_limit_is_kept() -> None:
     before_bytes = mx.set_cache_limit(8 * GB)
     try:
         limit_cache()
@@ -81,7 +83,7 @@ def test_what_mlx_keeps_is_limited_and_a_lower_limit_stays() -> None:
 
 
 @pytest.mark.parametrize("listen", [False, True])
-async def test_the_start_says_it_before_anything_is_loaded(
+async def test_the_estimate_is_logged_before_anything_is_loaded(
     hollow_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged, listen: bool
 ) -> None:
     def load(*_: object, **__: object) -> CallCodecs:

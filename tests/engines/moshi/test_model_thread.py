@@ -1,4 +1,4 @@
-"""Jobs in order, failures to their owners, and a hung thread left behind; in simulated time."""
+"""Jobs run in order, errors go to their owners, and a hung thread is abandoned; in simulated time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def thread(clock: Clock) -> Iterator[ModelThread]:
 
 
 class Hung:
-    """A job that hangs until it is let go."""
+    """A job that hangs until it is released."""
 
     def __init__(self, thread: ModelThread, patience_s: float = 3.0) -> None:
         self.entered, self.let_go, self.left = threading.Event(), threading.Event(), threading.Event()
@@ -70,7 +70,7 @@ def test_runs_jobs_in_order_in_one_thread(thread: ModelThread) -> None:
     assert order[0][1] != threading.get_ident()
 
 
-def test_tells_the_owner_of_a_job_that_raises_and_goes_on(thread: ModelThread) -> None:
+def test_a_failing_job_is_reported_to_its_owner_and_the_next_runs(thread: ModelThread) -> None:
     errors: list[BaseException] = []
     thread.submit(Job(lambda: 1 // 0, errors.append))
     assert thread.call(lambda: "on").result(WAIT_S) == "on"
@@ -79,7 +79,7 @@ def test_tells_the_owner_of_a_job_that_raises_and_goes_on(thread: ModelThread) -
         thread.call(lambda: 1 // 0).result(WAIT_S)
 
 
-def test_survives_that_nobody_waits_for_a_result_any_more(thread: ModelThread) -> None:
+def test_a_cancelled_result_does_not_stop_the_thread(thread: ModelThread) -> None:
     entered, release = threading.Event(), threading.Event()
 
     def wait() -> None:
@@ -95,7 +95,7 @@ def test_survives_that_nobody_waits_for_a_result_any_more(thread: ModelThread) -
     assert thread.call(lambda: "on").result(WAIT_S) == "on"
 
 
-def test_leaves_a_hung_thread_behind(thread: ModelThread, clock: Clock) -> None:
+def test_a_hung_thread_is_abandoned(thread: ModelThread, clock: Clock) -> None:
     hung = Hung(thread)
     waiting = thread.call(threading.get_ident)
     clock.now_s = 2.9
@@ -111,7 +111,7 @@ def test_leaves_a_hung_thread_behind(thread: ModelThread, clock: Clock) -> None:
     assert len(hung.errors) == 1
 
 
-def test_may_be_less_patient_with_one_owner(thread: ModelThread, clock: Clock) -> None:
+def test_one_owner_may_have_a_shorter_timeout(thread: ModelThread, clock: Clock) -> None:
     hung = Hung(thread)
     clock.now_s = 0.9
     assert not thread.abandon_if_hung(owner=hung, patience_s=1.0)
@@ -121,7 +121,7 @@ def test_may_be_less_patient_with_one_owner(thread: ModelThread, clock: Clock) -
     hung.let_go.set()
 
 
-def test_a_job_is_given_one_more_period_after_a_freeze(thread: ModelThread, clock: Clock) -> None:
+def test_a_job_gets_one_more_period_after_a_freeze(thread: ModelThread, clock: Clock) -> None:
     hung = Hung(thread)
     clock.now_s = 0.08
     assert not thread.abandon_if_hung()
@@ -134,7 +134,7 @@ def test_a_job_is_given_one_more_period_after_a_freeze(thread: ModelThread, cloc
     hung.let_go.set()
 
 
-def test_no_job_is_given_two_more(thread: ModelThread, clock: Clock) -> None:
+def test_no_job_gets_two_more_periods(thread: ModelThread, clock: Clock) -> None:
     hung = Hung(thread)
     clock.now_s = 12.0
     assert not thread.abandon_if_hung()
@@ -143,7 +143,7 @@ def test_no_job_is_given_two_more(thread: ModelThread, clock: Clock) -> None:
     hung.let_go.set()
 
 
-def test_work_without_an_owner_may_take_as_long_as_it_takes(thread: ModelThread, clock: Clock) -> None:
+def test_work_without_an_owner_has_no_timeout(thread: ModelThread, clock: Clock) -> None:
     release = threading.Event()
     result = thread.call(lambda: release.wait(WAIT_S))
     clock.now_s = 1e9
@@ -152,8 +152,8 @@ def test_work_without_an_owner_may_take_as_long_as_it_takes(thread: ModelThread,
     assert result.result(WAIT_S)
 
 
-def test_another_thread_can_take_over_the_weights(thread: ModelThread, clock: Clock) -> None:
-    """What leaving a thread behind relies on: evaluated arrays belong to no thread."""
+def test_another_thread_can_use_the_weights(thread: ModelThread, clock: Clock) -> None:
+    """Abandoning a thread relies on this: evaluated arrays belong to no thread."""
 
     def words(session: LanguageSession) -> list[int]:
         return [session.step(frame).text_token for frame in frames]
@@ -173,7 +173,7 @@ def test_another_thread_can_take_over_the_weights(thread: ModelThread, clock: Cl
     hung.let_go.set()
 
 
-def test_what_can_wait_is_done_when_there_is_nothing_else(thread: ModelThread) -> None:
+def test_spare_time_jobs_run_when_the_queue_is_empty(thread: ModelThread) -> None:
     blocked, order = threading.Event(), list[str]()
     thread.call(partial(blocked.wait, WAIT_S))
     for name in ("listen 1", "speak 1", "listen 2", "speak 2"):
@@ -217,7 +217,7 @@ def drain(jobs: JobQueue, now_s: float, order: list[str]) -> list[str]:
     return order
 
 
-def test_first_come_first_served_and_what_can_wait_comes_last() -> None:
+def test_jobs_run_in_order_and_spare_time_jobs_last() -> None:
     jobs, order = JobQueue(), list[str]()
     for name in ("listen 1", "speak 1", "listen 2", "speak 2"):
         jobs.put(job(name, order, spare=name.startswith("listen")), 0.0)
@@ -227,7 +227,7 @@ def test_first_come_first_served_and_what_can_wait_comes_last() -> None:
     assert jobs.wait_s(0.0) is None
 
 
-def test_what_would_not_be_over_in_time_is_not_begun() -> None:
+def test_a_spare_time_job_that_would_end_late_is_not_started() -> None:
     jobs, order, call = JobQueue(), list[str](), object()
     jobs.put(job("speak", order, owner=call, period_s=FRAME_S), 1.0)
     jobs.put(job("long", order, spare=True, needs_s=0.06), 1.0)
@@ -238,7 +238,7 @@ def test_what_would_not_be_over_in_time_is_not_begun() -> None:
     assert drain(jobs, 1.09, order)[2:] == ["speak again", "long"]
 
 
-def test_a_call_that_has_fallen_silent_holds_nothing_up() -> None:
+def test_a_silent_call_does_not_hold_up_spare_time_jobs() -> None:
     jobs, order = JobQueue(), list[str]()
     jobs.put(job("speak", order, owner=object(), period_s=FRAME_S), 0.0)
     jobs.put(job("long", order, spare=True, needs_s=1.0), 0.0)
@@ -246,7 +246,7 @@ def test_a_call_that_has_fallen_silent_holds_nothing_up() -> None:
     assert drain(jobs, 0.161, order) == ["speak", "long"]
 
 
-def test_at_the_end_nothing_waits() -> None:
+def test_at_the_end_spare_time_jobs_are_released() -> None:
     jobs = JobQueue()
     jobs.put(job("speak", owner=object(), period_s=FRAME_S), 0.0)
     jobs.put(job("long", spare=True, needs_s=1.0), 0.0)
@@ -256,7 +256,7 @@ def test_at_the_end_nothing_waits() -> None:
 
 
 class Together:
-    """Takes as many as it may."""
+    """A batch of limited size."""
 
     def __init__(self, most: int = 64) -> None:
         self.most = most
@@ -280,7 +280,7 @@ def names(jobs: JobQueue, now_s: float = 0.0) -> list[list[object]]:
     return found
 
 
-def test_takes_what_waits_of_a_batch_at_once_and_the_next_of_each_owner_only() -> None:
+def test_a_batch_takes_one_waiting_job_of_each_owner() -> None:
     jobs, batch, other = JobQueue(), Together(), Together()
     owners = [object() for _ in range(3)]
     jobs.put(part(batch, owners[0], "a1"), 0.0)
@@ -292,14 +292,14 @@ def test_takes_what_waits_of_a_batch_at_once_and_the_next_of_each_owner_only() -
     assert names(jobs) == [["a1", "b1", "c1"], [None], ["a2"], ["listen"]]
 
 
-def test_takes_no_more_at_once_than_the_batch_wants() -> None:
+def test_a_batch_respects_its_maximum() -> None:
     jobs, batch = JobQueue(), Together(most=2)
     for number in range(5):
         jobs.put(part(batch, object(), str(number)), 0.0)
     assert names(jobs) == [["0", "1"], ["2", "3"], ["4"]]
 
 
-def test_in_spare_time_only_as_many_as_fit_into_it() -> None:
+def test_a_spare_time_batch_fits_into_the_available_time() -> None:
     jobs, batch, call = JobQueue(), Together(), object()
     for number in range(3):
         jobs.put(part(batch, object(), str(number), spare=True), 0.0)
@@ -309,7 +309,7 @@ def test_in_spare_time_only_as_many_as_fit_into_it() -> None:
     assert len(jobs.take(0.010)) == 2
 
 
-def test_what_fails_of_one_job_of_a_batch_fails_for_it_alone(thread: ModelThread) -> None:
+def test_a_failing_job_of_a_batch_fails_alone(thread: ModelThread) -> None:
     batch, errors, blocked = Together(), list[BaseException](), threading.Event()
     thread.call(partial(blocked.wait, WAIT_S))
     thread.submit(part(batch, object(), "a"))
@@ -322,7 +322,7 @@ def test_what_fails_of_one_job_of_a_batch_fails_for_it_alone(thread: ModelThread
     assert [type(error) for error in errors] == [ZeroDivisionError]
 
 
-def test_a_batch_that_raises_fails_for_all_and_one_that_hangs_too(thread: ModelThread, clock: Clock) -> None:
+def test_a_batch_that_raises_or_hangs_fails_for_all(thread: ModelThread, clock: Clock) -> None:
     class Broken(Together):
         def run(self, parts: Sequence[object]) -> None:
             entered.set()
@@ -355,7 +355,7 @@ def test_a_batch_that_raises_fails_for_all_and_one_that_hangs_too(thread: ModelT
 
 @dataclass
 class Simulation:
-    """Calls at the pace of speech through one thread; every job takes exactly as long as it says."""
+    """Calls at the pace of speech through one thread; every job takes exactly its given time."""
 
     calls: int
     speak_s: float
@@ -413,8 +413,8 @@ class Simulation:
 
 
 @pytest.mark.parametrize("apart_s", [0.0, 0.007, 0.011, 0.019, 0.08 / 6])
-def test_with_a_batch_a_frame_waits_for_the_step_under_way_at_most(apart_s: float) -> None:
-    """Six calls, 20 ms a step: in turn it takes 120 ms for each 80 ms of speech."""
+def test_in_a_batch_a_frame_waits_for_the_current_step_at_most(apart_s: float) -> None:
+    """Six calls of 20 ms a step: one by one, they take 120 ms for each 80 ms of speech."""
     in_turn = Simulation(6, 0.020, None, apart_s=apart_s).run()
     assert max(in_turn.answers_s) > 1.0
     together = Simulation(6, 0.020, None, Together(), row_s=0.003, apart_s=apart_s).run()
@@ -423,7 +423,7 @@ def test_with_a_batch_a_frame_waits_for_the_step_under_way_at_most(apart_s: floa
     assert len(together.answers_s) == 600
 
 
-def test_with_one_call_a_batch_changes_nothing() -> None:
+def test_a_batch_of_one_call_changes_nothing() -> None:
     in_turn, together = (Simulation(1, 0.030, 0.008, batch).run() for batch in (None, Together()))
     assert together.answers_s == in_turn.answers_s
     assert together.listened == in_turn.listened == 100
@@ -432,7 +432,7 @@ def test_with_one_call_a_batch_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("calls", "speak_s", "listen_s"), [(1, 0.030, 0.008), (1, 0.075, 0.004), (3, 0.011, 0.009)]
 )
-def test_listening_that_fits_delays_no_answer_and_hears_everything(
+def test_listening_that_fits_delays_no_answer_and_skips_nothing(
     calls: int, speak_s: float, listen_s: float
 ) -> None:
     plain = Simulation(calls, speak_s, None).run()

@@ -1,4 +1,4 @@
-"""Calls with personas, on a tiny PersonaPlex with a real Mimi: prepared, kept, apart from each other."""
+"""Calls with personas, on a tiny PersonaPlex with a real Mimi: prepared, cached, independent."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def call(engine: MoshiEngine, request: CallOverrides, frames: int = 6) -> 
 
 
 async def in_thread(engine: MoshiEngine, role: PersonaPrompt | None, frames: int) -> list[int]:
-    """What the model says after a role's prompt, without an engine."""
+    """Return what the model says after a role's prompt, without an engine."""
     assert engine._loaded is not None
     assert role is not None
     loaded = engine._loaded
@@ -62,7 +62,7 @@ async def in_thread(engine: MoshiEngine, role: PersonaPrompt | None, frames: int
 
 
 @pytest.mark.slow
-async def test_each_call_has_the_persona_that_it_asks_for(engine: MoshiEngine) -> None:
+async def test_each_call_has_its_requested_persona(engine: MoshiEngine) -> None:
     assert engine.supported_overrides == {"persona", "voice", "greeting", "temperature"}
     default, ben = CallOverrides(), BEN
     engine.prepare(ben)
@@ -74,7 +74,7 @@ async def test_each_call_has_the_persona_that_it_asks_for(engine: MoshiEngine) -
     assert list(both) == alone[:2], "nor for one at the same time"
 
 
-async def test_a_persona_says_what_its_prompt_says_without_an_engine(engine: MoshiEngine) -> None:
+async def test_a_persona_gives_the_tokens_of_its_prompt_without_an_engine(engine: MoshiEngine) -> None:
     loaded = engine._loaded
     assert loaded is not None
     first = await in_thread(engine, loaded.resolver.role(BEN), 8)
@@ -83,7 +83,7 @@ async def test_a_persona_says_what_its_prompt_says_without_an_engine(engine: Mos
     assert await in_thread(engine, loaded.resolver.role(BEN), 8) == first
 
 
-async def test_the_last_few_are_kept_and_what_each_takes_is_logged_without_its_words(
+async def test_recent_prompts_are_cached_and_their_size_is_logged_without_their_text(
     engine: MoshiEngine, logged: Logged
 ) -> None:
     loaded = engine._loaded
@@ -103,7 +103,7 @@ async def test_the_last_few_are_kept_and_what_each_takes_is_logged_without_its_w
     assert "baba" not in repr(roles[0])
 
 
-async def test_a_call_that_comes_before_its_prompt_is_ready_waits_and_leaves_no_delay(
+async def test_a_call_waits_for_its_prompt_and_has_no_delay_afterwards(
     engine: MoshiEngine,
 ) -> None:
     loaded = engine._loaded
@@ -144,7 +144,7 @@ async def test_a_voice_that_cannot_be_read_ends_its_own_call(engine: MoshiEngine
     await session.close()
 
 
-async def test_what_cannot_be_is_refused_before_the_call(engine: MoshiEngine) -> None:
+async def test_invalid_requests_are_refused_before_the_call(engine: MoshiEngine) -> None:
     for request, complaint in (
         (CallOverrides(voice="NATF9"), r"There is no voice 'NATF9' in .* \(there are: NATF2, NATM0, VARF1\)"),
         (CallOverrides(voice="../NATF2"), "There is no voice"),
@@ -158,7 +158,7 @@ async def test_what_cannot_be_is_refused_before_the_call(engine: MoshiEngine) ->
 
 
 @pytest.mark.slow
-async def test_a_greeting_in_words_is_said_whoever_answers(engine: MoshiEngine) -> None:
+async def test_a_worded_greeting_is_said_by_any_persona(engine: MoshiEngine) -> None:
     words = "dada bibi koko"
     for request in (CallOverrides(greeting=words), replace(BEN, greeting=words)):
         session = engine.open_session(request)
@@ -168,7 +168,7 @@ async def test_a_greeting_in_words_is_said_whoever_answers(engine: MoshiEngine) 
 
 
 @pytest.mark.slow
-async def test_the_default_s_greeting_is_recorded_once(tiny_personaplex: Path) -> None:
+async def test_the_default_persona_s_greeting_is_recorded_once(tiny_personaplex: Path) -> None:
     words = "dada bibi koko"
     engine = MoshiEngine(options(tiny_personaplex, greeting=words), codec_limit_frames=3000)
     await engine.start(lambda _: None)
@@ -187,7 +187,7 @@ async def test_the_default_s_greeting_is_recorded_once(tiny_personaplex: Path) -
         await engine.stop()
 
 
-async def test_a_persona_begins_by_itself(engine: MoshiEngine) -> None:
+async def test_a_persona_needs_no_forced_greeting(engine: MoshiEngine) -> None:
     assert engine.greetings.default == NO_PREFIX
     assert len(engine.greetings.silence) == 25
 
@@ -201,7 +201,7 @@ async def test_a_recording_is_a_voice(engine: MoshiEngine, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-async def test_a_model_without_personas_says_so(tiny_checkpoint: Path) -> None:
+async def test_a_model_without_personas_refuses_them(tiny_checkpoint: Path) -> None:
     engine = MoshiEngine(EngineOptions(model=str(tiny_checkpoint), persona=ANNA))
     with pytest.raises(EngineUnavailable, match="was not trained to take a persona; leave out --persona, or"):
         await engine.start(lambda _: None)
@@ -221,7 +221,7 @@ async def test_a_model_without_personas_says_so(tiny_checkpoint: Path) -> None:
         await engine.stop()
 
 
-async def test_a_call_that_waits_for_its_prompt_takes_no_time_of_the_model_s_thread(
+async def test_a_call_waiting_for_its_prompt_does_not_use_the_model_thread(
     engine: MoshiEngine,
 ) -> None:
     loaded = engine._loaded
@@ -253,7 +253,7 @@ async def test_a_call_that_waits_for_its_prompt_takes_no_time_of_the_model_s_thr
 
 
 @pytest.mark.slow
-async def test_moshi_says_a_greeting_in_words_as_well(tiny_checkpoint: Path) -> None:
+async def test_moshi_says_a_worded_greeting_too(tiny_checkpoint: Path) -> None:
     words = "dada bibi koko"
     engine = MoshiEngine(
         EngineOptions(model=str(tiny_checkpoint), seed=1, greeting=words), codec_limit_frames=3000

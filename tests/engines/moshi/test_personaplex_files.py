@@ -39,7 +39,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(repo: Path, tmp_path: Path) -> Path:
-    """The test's own copy of it."""
+    """A copy of its own for each test."""
     return Path(shutil.copytree(repo, tmp_path / "nvidia"))
 
 
@@ -69,7 +69,7 @@ def test_a_folder_is_converted_once(folder: Path) -> None:
     assert lines == [f"Moshi's weights come from {folder}."]
 
 
-def test_the_depformer_may_stay_in_8_bits(folder: Path) -> None:
+def test_the_depformer_may_have_8_bits(folder: Path) -> None:
     options = EngineOptions(model=str(folder), quantize="4-8")
     found = weights.find(options, lambda _: None)
     assert found.weights == folder / "model.q4-8.safetensors"
@@ -91,7 +91,7 @@ def test_the_depformer_may_stay_in_8_bits(folder: Path) -> None:
     assert mx.allclose(value, source["depformer_in.0.weight"], atol=0.02)
 
 
-def test_a_new_source_is_converted_anew(folder: Path) -> None:
+def test_a_changed_source_is_converted_again(folder: Path) -> None:
     find(folder)
     write_personaplex(folder, seed=1, dtype="BF16", dim=256)
     os.utime(folder / "model.q8.safetensors", (0, 0))
@@ -129,7 +129,7 @@ def test_from_the_hub_it_is_converted_beside_the_hub_s_cache(
     assert len(read_shapes(found.weights)) > 300
 
 
-def test_says_what_to_do_about_the_licence(hub: FakeHub) -> None:
+def test_the_error_explains_how_to_accept_the_licence(hub: FakeHub) -> None:
     hub.gated = True
     with pytest.raises(EngineUnavailable) as caught:
         find(REPO)

@@ -1,4 +1,4 @@
-"""Models in PyTorch's layout, whatever they are called: the tensors decide, and nobody's file is lost."""
+"""Models in PyTorch's layout, whatever their names: the tensors decide, and no user's file is deleted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 @pytest.mark.slow
-def test_a_repo_of_any_name_is_converted_and_its_files_stay(hub: FakeHub, tmp_path: Path) -> None:
+def test_a_repo_of_any_name_is_converted_and_its_files_are_kept(hub: FakeHub, tmp_path: Path) -> None:
     found = find(REPO)
     place = tmp_path / "home" / "moshi-phone" / "somebody--moshi-of-mine" / COMMIT
     assert found.weights == place / "model.q4.safetensors"
@@ -56,7 +56,7 @@ def test_a_repo_of_any_name_is_converted_and_its_files_stay(hub: FakeHub, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["consolidated.safetensors", "mine.safetensors"])
-def test_what_a_fine_tune_saves_is_found_under_its_name(folder: Path, name: str) -> None:
+def test_a_fine_tune_s_file_is_found_under_its_name(folder: Path, name: str) -> None:
     as_moshi_saves_it(folder / "model.safetensors", folder / name)
     (folder / "model.safetensors").unlink()
     if name == "mine.safetensors":
@@ -65,7 +65,7 @@ def test_what_a_fine_tune_saves_is_found_under_its_name(folder: Path, name: str)
     assert find(folder).weights == folder / "model.q4.safetensors"
 
 
-def test_an_adapter_beside_the_weights_is_called_one(folder: Path) -> None:
+def test_an_adapter_beside_the_weights_is_named(folder: Path) -> None:
     path = folder / "model.safetensors"
     name = "transformer.layers.0.gating.linear_in.lora_A.weight"
     mx.save_safetensors(str(path), mx.load(str(path)) | {name: mx.zeros((1,))})  # type: ignore[operator]
@@ -73,7 +73,7 @@ def test_an_adapter_beside_the_weights_is_called_one(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_fine_tune_of_the_hub_is_found_under_its_name(hub: FakeHub, folder: Path) -> None:
+def test_a_fine_tune_on_the_hub_is_found_under_its_name(hub: FakeHub, folder: Path) -> None:
     as_moshi_saves_it(folder / "model.safetensors", folder / "consolidated.safetensors")
     (folder / "model.safetensors").unlink()
     found = find(REPO)
@@ -82,7 +82,7 @@ def test_a_fine_tune_of_the_hub_is_found_under_its_name(hub: FakeHub, folder: Pa
     assert hub.requests == []
 
 
-def test_a_file_of_the_user_s_own_stays_whatever_its_date(folder: Path, tmp_path: Path) -> None:
+def test_a_user_s_file_is_kept_whatever_its_date(folder: Path, tmp_path: Path) -> None:
     own = folder / "model.q4.safetensors"
     made = find(folder).weights
     shutil.move(made, tmp_path / "theirs.safetensors")
@@ -94,7 +94,7 @@ def test_a_file_of_the_user_s_own_stays_whatever_its_date(folder: Path, tmp_path
 
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs a user who may not write")
-def test_a_folder_that_cannot_be_written_to_is_converted_beside_the_hub_s_cache(
+def test_a_read_only_folder_is_converted_beside_the_hub_s_cache(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with tempfile.TemporaryDirectory() as name:

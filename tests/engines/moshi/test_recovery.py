@@ -1,4 +1,4 @@
-"""After a lost call: tried at once, then with growing pauses, until it works or the engine stops."""
+"""After a lost call: tested at once, then at growing intervals, until the model works or the engine stops."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WAIT_S = 30.0
 
 
 class Model:
-    """Fails as often as it is told to, and notes how often it was tried."""
+    """Fails a given number of times, and counts its tests."""
 
     fails = 0
     tries = 0
@@ -37,7 +37,7 @@ def settled(thread: ModelThread) -> None:
     thread.call(lambda: None).result(WAIT_S)
 
 
-def test_one_trial_is_enough_where_the_model_works(thread: ModelThread) -> None:
+def test_one_test_is_enough_if_the_model_works(thread: ModelThread) -> None:
     laters, model = Laters(), Model()
     recovery = Recovery(thread, model, 3.0, laters)
     assert recovery.error is None
@@ -46,7 +46,7 @@ def test_one_trial_is_enough_where_the_model_works(thread: ModelThread) -> None:
     assert (recovery.error, model.tries, laters.secs) == (None, 1, [])
 
 
-def test_never_gives_up_and_begins_with_short_pauses_again(thread: ModelThread, logged: Logged) -> None:
+def test_it_retries_for_ever_and_starts_with_short_pauses_again(thread: ModelThread, logged: Logged) -> None:
     laters, model = Laters(), Model()
     model.fails = 8
     recovery = Recovery(thread, model, 3.0, laters)
@@ -66,7 +66,7 @@ def test_never_gives_up_and_begins_with_short_pauses_again(thread: ModelThread, 
     assert laters.secs[-1] == 1.0
 
 
-def test_calls_that_are_lost_meanwhile_start_no_second_trial(thread: ModelThread) -> None:
+def test_calls_lost_meanwhile_start_no_second_test(thread: ModelThread) -> None:
     laters, model = Laters(), Model()
     model.fails = 2
     recovery = Recovery(thread, model, 3.0, laters)
@@ -76,7 +76,7 @@ def test_calls_that_are_lost_meanwhile_start_no_second_trial(thread: ModelThread
     assert (model.tries, laters.secs) == (1, [1.0])
 
 
-def test_tries_no_more_once_it_is_closed(thread: ModelThread) -> None:
+def test_it_stops_when_closed(thread: ModelThread) -> None:
     laters, model = Laters(), Model()
     model.fails = 9
     recovery = Recovery(thread, model, 3.0, laters)

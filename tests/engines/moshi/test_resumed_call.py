@@ -1,4 +1,4 @@
-"""A stream that breaks off and is replaced: Moshi's model hears silence meanwhile, and nothing else."""
+"""A stream that breaks off and is replaced: meanwhile Moshi's model hears silence, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FRAMES, LOST_FRAMES = 4, 4
 
 
 class LoggingCoder(Coder):
-    """Makes tokens of any sound, and keeps all that go in and out."""
+    """Makes tokens of any sound, and records all its input and output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class LoggingCoder(Coder):
 
 
 class TinyMoshi(TalkingEngine):
-    """Opens sessions of the tiny model's, all with the same seed."""
+    """Opens sessions of the tiny model, all with the same seed."""
 
     def __init__(self, thread: ModelThread) -> None:
         super().__init__(capacity=1)
@@ -53,7 +53,7 @@ class TinyMoshi(TalkingEngine):
 
 
 async def talk_slowly(phone: Phone, coder: LoggingCoder, frames: int, packet: bytes = LOUD) -> None:
-    """Say frame by frame, each when the one before is answered: nothing may be dropped."""
+    """Say frame by frame, each after the answer to the one before: no frame may be dropped."""
     for _ in range(frames):
         said = len(coder.said)
         await phone.say(packet, times=4)

@@ -1,4 +1,4 @@
-"""The three stages of a call, with the tiny model and a codec that takes no time."""
+"""The three stages of a call, with the tiny model and an instant codec."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_the_temperature_changes_during_the_call(thread: ModelThread) -> N
     await session.close()
 
 
-async def test_says_the_opening_while_it_hears_the_caller(thread: ModelThread) -> None:
+async def test_the_caller_is_heard_during_the_opening(thread: ModelThread) -> None:
     prepared = opening(5)
     line = Surroundings(thread, prepared)
     steps = await line.exchange(range(9))
@@ -90,7 +90,7 @@ async def test_says_the_opening_while_it_hears_the_caller(thread: ModelThread) -
             )
 
 
-async def test_the_caller_s_words_during_the_opening_change_what_comes_after(thread: ModelThread) -> None:
+async def test_the_caller_s_words_during_the_opening_affect_the_answer(thread: ModelThread) -> None:
     after = []
     for first in (0, 100):
         line = Surroundings(thread, opening(5))
@@ -100,8 +100,8 @@ async def test_the_caller_s_words_during_the_opening_change_what_comes_after(thr
     assert after[0] != after[1]
 
 
-async def test_an_opening_leaves_no_delay_on_the_line(thread: ModelThread) -> None:
-    """After 10 s as much has been said as has been heard, with an opening and without one alike."""
+async def test_an_opening_adds_no_lasting_delay(thread: ModelThread) -> None:
+    """After 10 s, as much has been said as heard, with an opening and without."""
     leads_frames = []
     for prepared in ((), opening(25)):
         line = Surroundings(thread, prepared)
@@ -126,7 +126,7 @@ async def test_a_stall_drops_frames_and_leaves_no_backlog(thread: ModelThread) -
     await line.session.close()
 
 
-async def test_no_more_frames_than_stages_are_underway(thread: ModelThread) -> None:
+async def test_no_more_frames_than_stages_are_in_flight(thread: ModelThread) -> None:
     line = Surroundings(thread)
     blocked = threading.Event()
     thread.call(partial(blocked.wait, WAIT_S))
@@ -141,7 +141,7 @@ async def test_no_more_frames_than_stages_are_underway(thread: ModelThread) -> N
     await line.session.close()
 
 
-async def test_steps_that_nobody_reads_do_not_pile_up(thread: ModelThread) -> None:
+async def test_unread_steps_are_bounded(thread: ModelThread) -> None:
     line = Surroundings(thread)
     fed = UNREAD_STEPS + 10
     for number in range(fed):
@@ -153,7 +153,7 @@ async def test_steps_that_nobody_reads_do_not_pile_up(thread: ModelThread) -> No
     await line.session.close()
 
 
-async def test_a_model_that_raises_ends_the_call_after_what_was_said(thread: ModelThread) -> None:
+async def test_a_model_error_ends_the_call_after_earlier_steps(thread: ModelThread) -> None:
     line = Surroundings(thread)
     await line.exchange(range(2))
     assert line.session._language is not None
@@ -168,7 +168,7 @@ async def test_a_model_that_raises_ends_the_call_after_what_was_said(thread: Mod
     assert line.coder.released == 2
 
 
-async def test_a_codec_that_raises_ends_the_call(thread: ModelThread) -> None:
+async def test_a_codec_error_ends_the_call(thread: ModelThread) -> None:
     line = Surroundings(thread)
     line.coder.decode = lambda _: 1 // 0  # type: ignore[method-assign, assignment, return-value]
     line.session.feed(frame(0))
@@ -178,7 +178,7 @@ async def test_a_codec_that_raises_ends_the_call(thread: ModelThread) -> None:
     assert line.coder.released == 2
 
 
-async def test_closing_ends_the_outputs_and_frees_the_memory_even_in_mid_step(thread: ModelThread) -> None:
+async def test_closing_during_a_step_ends_the_outputs_and_frees_the_memory(thread: ModelThread) -> None:
     line = Surroundings(thread)
     await line.exchange(range(1))
     line.coder.open.clear()
@@ -198,7 +198,7 @@ async def test_closing_ends_the_outputs_and_frees_the_memory_even_in_mid_step(th
     assert line.session._language._rings is None
 
 
-async def test_a_codec_that_hangs_is_reported_as_lost(thread: ModelThread) -> None:
+async def test_a_hanging_codec_is_reported_as_lost(thread: ModelThread) -> None:
     line = Surroundings(thread)
     line.coder.open.clear()
     line.session.feed(frame(0))
@@ -208,7 +208,7 @@ async def test_a_codec_that_hangs_is_reported_as_lost(thread: ModelThread) -> No
     line.coder.open.set()
 
 
-async def test_checks_frames(thread: ModelThread) -> None:
+async def test_invalid_frames_are_rejected(thread: ModelThread) -> None:
     line = Surroundings(thread)
     with pytest.raises(ValueError, match=r"expected float32 \[1920\], got float64 \[1920\]"):
         line.session.feed(np.zeros(FRAME_SAMPLES))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A call that is listened to: the words come with the steps, and Moshi says what it says without."""
+"""A call with transcription: words come with the steps, and Moshi's output does not change."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FINAL_SILENCE = [np.full(LISTENING_CODEBOOKS, 7, np.uint32)] * 19
 
 
 class WideCoder(Coder):
-    """Gives all codebooks of a frame, of which Moshi's are the first."""
+    """Gives all codebooks of a frame, of which Moshi uses the first."""
 
     def encode(self, pcm: Pcm) -> Tokens:
         super().encode(pcm)
@@ -87,9 +87,7 @@ async def spare_time(line: Surroundings) -> None:
     assert await asyncio.to_thread(passed.wait, WAIT_S)
 
 
-async def test_moshi_s_own_tokens_are_what_they_are_without_it(
-    thread: ModelThread, listening_model: Lm
-) -> None:
+async def test_listening_does_not_change_moshi_s_tokens(thread: ModelThread, listening_model: Lm) -> None:
     plain = Surroundings(thread, coder=Coder())
     listening = Surroundings(thread, coder=WideCoder(), make_listener=make_listener(listening_model))
     for one, other in zip(await talk(plain), await talk(listening), strict=True):
@@ -126,7 +124,7 @@ async def test_the_caller_s_words_come_with_the_steps_and_their_own_time(
     assert line.session.untranscribed_frames == 0
 
 
-async def test_the_words_of_a_caller_who_hangs_up_right_after_the_last_one_are_all_there(
+async def test_no_word_is_lost_when_the_caller_hangs_up_after_the_last_one(
     thread: ModelThread, listening_model: Lm
 ) -> None:
     line = Surroundings(thread, coder=WideCoder(), make_listener=make_listener(listening_model))
@@ -159,7 +157,7 @@ async def test_the_words_of_a_caller_who_hangs_up_right_after_the_last_one_are_a
 @pytest.mark.parametrize(
     "why", ["no spare time", "not begun", "failed", "closed meanwhile", "hears no words"]
 )
-async def test_the_last_words_are_waited_for_no_longer_than_a_second(
+async def test_the_last_words_are_awaited_for_at_most_a_second(
     thread: ModelThread, listening_model: Lm, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_module, "LAST_WORDS_SECS", 0.2)
@@ -180,8 +178,8 @@ async def test_the_last_words_are_waited_for_no_longer_than_a_second(
     await line.session.close()
 
 
-async def test_the_talk_does_not_wait_for_the_listening(thread: ModelThread, listening_model: Lm) -> None:
-    """With a thread that never has spare time, every frame is answered, and the listening skips."""
+async def test_answers_do_not_wait_for_listening(thread: ModelThread, listening_model: Lm) -> None:
+    """On a thread that never has spare time, every frame is answered, and listening skips frames."""
     line = Surroundings(thread, coder=WideCoder(), make_listener=make_listener(listening_model))
     held = list[object]()
     line.session._model_thread = Busy(thread, held)  # type: ignore[assignment]
@@ -206,5 +204,5 @@ class Busy:
             self._thread.submit(job)  # type: ignore[arg-type]
 
 
-def test_the_codebooks_are_as_many_as_the_models_read(listening_model: Lm) -> None:
+def test_the_number_of_codebooks_is_that_of_the_models(listening_model: Lm) -> None:
     assert (CODEBOOKS, listening_model.cfg.audio_codebooks) == (8, LISTENING_CODEBOOKS)

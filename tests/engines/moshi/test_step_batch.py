@@ -1,4 +1,4 @@
-"""All that wait go into one step, unless it was measured that this is slower; results go to their calls."""
+"""Waiting calls share one step, unless measurements show that this is slower; results go to their calls."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def times(**steps_ms: float) -> StepTimes:
     return found
 
 
-def test_takes_all_that_wait_where_nothing_is_known() -> None:
+def test_without_measurements_all_waiting_calls_are_batched() -> None:
     assert StepTimes(8).rows_for(5) == 5
     assert times(rows_1=10.0).rows_for(5) == 5
     assert StepTimes(8).rows_for(1) == 1
 
 
-def test_takes_all_though_all_will_be_late() -> None:
+def test_all_are_batched_even_if_all_will_be_late() -> None:
     assert times(rows_1=50.0, rows_4=190.0).rows_for(4) == 4
 
 
-def test_takes_fewer_where_a_larger_step_takes_longer_than_its_rows_in_turn() -> None:
+def test_a_batch_is_smaller_if_a_larger_one_is_slower_than_single_steps() -> None:
     slow = times(rows_1=10.0, rows_2=18.0, rows_3=60.0, rows_4=80.0)
     assert slow.rows_for(4) == 2
     assert slow.rows_for(3) == 2
@@ -35,7 +35,7 @@ def test_takes_fewer_where_a_larger_step_takes_longer_than_its_rows_in_turn() ->
     assert slow.rows_for(4) == 4, "it may have been another program's fault, so it is tried again"
 
 
-def test_one_hiccup_changes_nothing() -> None:
+def test_one_slow_step_changes_nothing() -> None:
     hiccup = times(rows_1=10.0, rows_4=20.0)
     hiccup.add(4, 2000.0)
     assert hiccup.rows_for(4) == 4
@@ -45,7 +45,7 @@ def test_one_hiccup_changes_nothing() -> None:
     assert StepTimes(8).expected_ms(1) is None
 
 
-def test_takes_no_more_than_fit_into_the_time() -> None:
+def test_a_batch_fits_into_the_available_time() -> None:
     batch = StepBatch[int, int](list, 8)
     for rows, step_ms in ((1, 10.0), (2, 12.0), (4, 30.0)):
         batch.times.add(rows, step_ms)
@@ -54,7 +54,7 @@ def test_takes_no_more_than_fit_into_the_time() -> None:
     assert batch.rows_for(4, room_s=0.001) == 1
 
 
-def test_hands_results_and_failures_to_those_they_belong_to() -> None:
+def test_results_and_failures_go_to_their_calls() -> None:
     done, failed = list[tuple[str, int]](), list[tuple[str, str]]()
 
     def step(parts: Sequence[int]) -> list[int | Exception]:

@@ -1,4 +1,4 @@
-"""What the first calls would have to wait for is done before them, for every number of calls."""
+"""The warm-up does the first calls' compilation in advance, for every number of calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def model() -> Lm:
 
 
 class Counted:
-    """How often a part of the model was laid out anew, as it is for what is not compiled yet."""
+    """Counts how often a part of the model is traced, which happens for what is not compiled yet."""
 
     def __init__(self, part: object) -> None:
         self.part, self.times = part, 0
@@ -30,7 +30,7 @@ class Counted:
         return self.part(*arguments)  # type: ignore[operator]
 
 
-def test_compiles_the_step_for_every_number_of_calls_and_knows_how_long_it_takes(
+def test_the_step_is_compiled_and_timed_for_every_number_of_calls(
     model: Lm,
 ) -> None:
     gating = Counted(model.transformer.layers[1].gating)
@@ -53,7 +53,7 @@ def test_compiles_the_step_for_every_number_of_calls_and_knows_how_long_it_takes
     assert gating.times == before, "a call had to wait for the compiler"
 
 
-def test_breaks_off_when_the_start_is_over(model: Lm) -> None:
+def test_a_cancelled_start_interrupts_it(model: Lm) -> None:
     def stop(_: str) -> None:
         raise InterruptedError
 
@@ -61,6 +61,6 @@ def test_breaks_off_when_the_start_is_over(model: Lm) -> None:
         warm_up(model, MoshiSampling(), StepTimes(64), stop)
 
 
-def test_gives_up_after_a_step_that_says_it_all(model: Lm) -> None:
+def test_a_step_that_is_much_too_slow_stops_it(model: Lm) -> None:
     with pytest.raises(TooSlow, match=r"too slow: a step of the model takes \d+\.\d s for 80 ms of speech"):
         warm_up(model, MoshiSampling(), StepTimes(64), lambda _: None, give_up_ms=0.0)

@@ -1,4 +1,4 @@
-"""Calls with servers of the tests, in simulated time."""
+"""Calls to fake servers, in simulated time."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ TONE = (0.3 * np.sin(2 * np.pi * 440 * np.arange(FRAME_SAMPLES) / 24_000)).astyp
 
 
 def level(pcm: Pcm) -> float:
-    """Root mean square."""
+    """Return the root mean square."""
     return float(np.sqrt(np.mean(np.square(pcm))))
 
 
 @dataclass
 class Owner:
-    """What a session tells its engine."""
+    """Records what a session reports to its engine."""
 
     reached: int = 0
     failures: list[tuple[str, bool]] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Owner:
 
 @dataclass
 class Call:
-    """A caller who speaks frames at their pace, and notes what comes back."""
+    """A caller who speaks frames in real time, and records the answers."""
 
     session: RemoteSession
     steps: list[tuple[float, DuplexStep]] = field(default_factory=list)
@@ -111,7 +111,7 @@ def simulated(
     wait_secs: float = 20.0,
     said: Pcm = TONE,
 ) -> tuple[Call, FakeMoshiServer, Owner]:
-    """One call with one server."""
+    """Run one call with one server."""
 
     async def run() -> tuple[Call, FakeMoshiServer, Owner]:
         owner = Owner()

@@ -1,4 +1,4 @@
-"""Getting in: TLS, tokens, probes, and one sentence for everything that can be wrong. Real sockets."""
+"""Connecting: TLS, tokens, probes, and one sentence for each error. Real sockets."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ WAIT_SECS = 20.0
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """Who signs the servers' certificates; nobody trusts it by itself."""
+    """The CA of the servers' certificates; no system trusts it."""
     return trustme.CA()
 
 
 @pytest.fixture
 def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
-    """For --server-ca."""
+    """A file for --server-ca."""
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return path
@@ -48,7 +48,7 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server_tls(authority: trustme.CA) -> ssl.SSLContext:
-    """What a server on this machine speaks TLS with."""
+    """The TLS context of a server on this machine."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     return context
@@ -56,7 +56,7 @@ def server_tls(authority: trustme.CA) -> ssl.SSLContext:
 
 @asynccontextmanager
 async def answering(status: int, headers: dict[str, str] | None = None) -> AsyncIterator[Server]:
-    """A web server that answers everything with this status."""
+    """A web server that answers each request with this status."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status, headers=headers)
@@ -74,7 +74,7 @@ async def answering(status: int, headers: dict[str, str] | None = None) -> Async
 
 
 def self_signed(name: str) -> tuple[bytes, bytes]:
-    """Make a key and a certificate, PEM, as the Rust backend makes its own."""
+    """Return a key and a certificate, PEM, as the Rust backend creates them."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "rcgen self signed cert")])
     now = datetime.now(UTC)
@@ -100,7 +100,7 @@ async def chat(server: Server, access: Access | None = None, query: dict[str, st
 # Encryption.
 
 
-async def test_the_rust_backend_s_own_certificate_is_trusted_when_it_is_named(
+async def test_the_rust_backend_s_certificate_is_trusted_with_server_ca(
     ca_file: Path, server_tls: ssl.SSLContext
 ) -> None:
     async with moshi_server(Behaviour("rust"), server_tls) as fake:
@@ -111,10 +111,10 @@ async def test_the_rust_backend_s_own_certificate_is_trusted_when_it_is_named(
 
 
 @pytest.mark.parametrize("signed_by_an_authority", [False, True])
-async def test_the_server_s_own_certificate_is_enough_whatever_name_is_in_it(
+async def test_a_pinned_certificate_may_have_any_host_name(
     tmp_path: Path, signed_by_an_authority: bool
 ) -> None:
-    """As Kyutai's Rust backend makes one for itself: for ``localhost``, while it is reached elsewhere."""
+    """Kyutai's Rust backend creates one for ``localhost``, but is reached by another name."""
     maker = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate = maker.issue_cert("localhost")
@@ -134,9 +134,7 @@ async def test_the_server_s_own_certificate_is_enough_whatever_name_is_in_it(
         await chat(server, access)
 
 
-async def test_another_certificate_of_an_authority_must_have_the_name(
-    authority: trustme.CA, ca_file: Path
-) -> None:
+async def test_a_certificate_of_a_ca_must_have_the_host_name(authority: trustme.CA, ca_file: Path) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(context)
     async with moshi_server(Behaviour("rust"), context) as fake:
@@ -148,7 +146,7 @@ async def test_another_certificate_of_an_authority_must_have_the_name(
             assert "has a certificate for another name (it is not valid for 127.0.0.1)" in said
 
 
-async def test_a_file_that_does_not_hold_the_certificate_is_not_advised_again(
+async def test_the_error_names_a_server_ca_without_the_certificate(
     server_tls: ssl.SSLContext, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.pem"
@@ -159,7 +157,7 @@ async def test_a_file_that_does_not_hold_the_certificate_is_not_advised_again(
             await chat(server, access)
 
 
-async def test_any_certificate_is_trusted_when_that_is_asked_for(server_tls: ssl.SSLContext) -> None:
+async def test_server_insecure_trusts_any_certificate(server_tls: ssl.SSLContext) -> None:
     async with moshi_server(Behaviour("rust"), server_tls) as fake:
         server = parse_server(fake.url, "rust")
         access = Access(tls=make_tls(None, insecure=True))
@@ -167,7 +165,7 @@ async def test_any_certificate_is_trusted_when_that_is_asked_for(server_tls: ssl
         await chat(server, access)
 
 
-async def test_a_certificate_that_is_not_trusted_names_both_ways_out(server_tls: ssl.SSLContext) -> None:
+async def test_the_error_of_an_untrusted_certificate_names_both_remedies(server_tls: ssl.SSLContext) -> None:
     async with moshi_server(Behaviour("rust"), server_tls) as fake:
         server, access = parse_server(fake.url, "rust"), Access(tls=make_tls(None, insecure=False))
         with pytest.raises(ServerUnreachable) as refused:
@@ -178,7 +176,7 @@ async def test_a_certificate_that_is_not_trusted_names_both_ways_out(server_tls:
             assert "--server-ca FILE names one to trust, --server-insecure trusts any" in said
 
 
-async def test_a_server_without_tls_is_told_so() -> None:
+async def test_the_error_of_a_server_without_tls_names_the_remedy() -> None:
     async with moshi_server() as fake:
         server = parse_server(fake.url.replace("ws:", "wss:"), "rust")
         access = Access(tls=make_tls(None, insecure=True))
@@ -190,7 +188,7 @@ async def test_a_server_without_tls_is_told_so() -> None:
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_certificate_file_that_is_none(tmp_path: Path, content: str | None) -> None:
+def test_an_invalid_certificate_file(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
@@ -201,7 +199,7 @@ def test_a_certificate_file_that_is_none(tmp_path: Path, content: str | None) ->
 # The token.
 
 
-async def test_the_token_goes_with_every_request_and_is_never_shown(
+async def test_the_token_is_sent_with_every_request_and_never_logged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     async with moshi_server(Behaviour(token="s3cret")) as fake:
@@ -212,7 +210,7 @@ async def test_the_token_goes_with_every_request_and_is_never_shown(
         assert "s3cret" not in repr(access)
 
 
-async def test_without_a_token_the_option_is_named() -> None:
+async def test_the_error_of_a_missing_token_names_the_option() -> None:
     async with moshi_server(Behaviour(token="s3cret")) as fake:
         server = parse_server(fake.url, "kyutai")
         said = f"Server {server.name} refuses access (HTTP 401); --server-token sets the token"
@@ -222,7 +220,7 @@ async def test_without_a_token_the_option_is_named() -> None:
         assert await probe(server, Access("wrong")) == said
 
 
-async def test_the_token_goes_to_nobody_whom_the_server_names() -> None:
+async def test_a_redirect_does_not_get_the_token() -> None:
     async with (
         moshi_server() as elsewhere,
         answering(307, {"Location": f"{elsewhere.url}/api/chat"}) as server,
@@ -244,7 +242,7 @@ async def test_the_token_goes_to_nobody_whom_the_server_names() -> None:
         (502, "answers with an error (HTTP 502)", True),
     ],
 )
-async def test_an_answer_that_is_no_websocket(status: int, said: str, by_probe: bool) -> None:
+async def test_an_http_answer_is_reported_with_its_status(status: int, said: str, by_probe: bool) -> None:
     async with answering(status) as server:
         with pytest.raises(ServerUnreachable) as refused:
             await chat(server)
@@ -253,7 +251,7 @@ async def test_an_answer_that_is_no_websocket(status: int, said: str, by_probe: 
         assert await probe(server, Access()) == (f"Server {server.name} {said}" if by_probe else None)
 
 
-async def test_nobody_is_there() -> None:
+async def test_a_refused_connection() -> None:
     async with moshi_server() as fake:
         server = parse_server(fake.url, "kyutai")
     with pytest.raises(ServerUnreachable, match=rf"^Server {server.name} cannot be reached \(.+\)$"):
@@ -261,7 +259,7 @@ async def test_nobody_is_there() -> None:
     assert (await probe(server, Access()) or "").startswith(f"Server {server.name} cannot be reached (")
 
 
-async def test_a_name_that_nobody_has() -> None:
+async def test_an_unknown_host_name() -> None:
     server = parse_server("ws://no-such-host.invalid:1", "kyutai")
     with pytest.raises(ServerUnreachable, match=r"^Server no-such-host.invalid:1 cannot be reached \("):
         await chat(server)
@@ -270,7 +268,7 @@ async def test_a_name_that_nobody_has() -> None:
 
 @asynccontextmanager
 async def listening(says: bytes) -> AsyncIterator[Server]:
-    """Something that says this to whoever comes, and no more."""
+    """A server that sends this to each connection, and nothing more."""
     over = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -289,28 +287,28 @@ async def listening(says: bytes) -> AsyncIterator[Server]:
         await done.wait()
 
 
-async def test_something_else_listens_there() -> None:
+async def test_a_server_of_another_protocol() -> None:
     async with listening(b"220 mail ready\r\n") as server:
         with pytest.raises(ServerUnreachable, match=r"does not speak WebSocket as expected"):
             await chat(server)
         assert (await probe(server, Access()) or "").startswith(f"Server {server.name} ")
 
 
-async def test_a_server_that_only_listens() -> None:
+async def test_a_server_that_never_answers() -> None:
     async with listening(b"") as server:
         with pytest.raises(ServerUnreachable, match=r"did not answer in time"):
             async with open_chat(server, {}, Access(), 0.1):
                 pass
 
 
-async def test_no_sentence_repeats_the_persona() -> None:
+async def test_errors_do_not_contain_the_persona() -> None:
     async with answering(500) as server:
         with pytest.raises(ServerFailed) as refused:
             await chat(server, query={"text_prompt": "You are Anna."})
     assert "Anna" not in str(refused.value)
 
 
-async def test_a_probe_wakes_no_model() -> None:
+async def test_a_probe_does_not_load_the_model() -> None:
     async with moshi_server() as fake:
         assert await probe(parse_server(fake.url, "kyutai"), Access()) is None
         assert (fake.gets, fake.visits) == (1, [])

@@ -1,4 +1,4 @@
-"""Servers as one engine: who gets a call, what it is set by, who is out. Real sockets."""
+"""Servers as one engine: which server gets a call, with which settings, and when it is out. Real sockets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 
 @asynccontextmanager
 async def started(engine: RemoteEngine) -> AsyncIterator[list[str]]:
-    """The engine, started; gives what it said meanwhile."""
+    """Start the engine; return its progress messages."""
     said: list[str] = []
     await engine.start(said.append)
     try:
@@ -65,7 +65,7 @@ async def reach(session: DuplexSession) -> None:
 # What a call is set by.
 
 
-async def test_each_kind_gets_what_it_understands() -> None:
+async def test_each_kind_gets_its_supported_settings() -> None:
     async with (
         moshi_server(Behaviour("kyutai")) as kyutai,
         moshi_server(Behaviour("rust", swallows=0)) as rust,
@@ -117,7 +117,7 @@ async def test_two_calls_with_two_personas() -> None:
         assert [server.loaded_voices for server in (one, two)] == [["NATF0.pt"], ["NATF2.pt"]]
 
 
-async def test_what_no_server_can_do_is_refused() -> None:
+async def test_a_request_that_no_server_supports_is_refused() -> None:
     async with moshi_server(Behaviour("personaplex")) as prompted, moshi_server() as plain:
         engine = engine_for(prompted)
         with pytest.raises(RequestRefused, match=r"has no voice '\.\./x'"):
@@ -129,7 +129,7 @@ async def test_what_no_server_can_do_is_refused() -> None:
             engine_for(prompted, plain).open_session(CallOverrides("You are Anna."))
 
 
-async def test_says_what_its_servers_cannot_do_and_what_is_risky() -> None:
+async def test_unsupported_and_risky_options_are_reported() -> None:
     async with moshi_server() as kyutai, moshi_server(Behaviour("rust")) as rust:
         given = (kyutai.url, f"{rust.url}#rust")
         options = RemoteOptions(server=given, calls_per_server=2, server_token="s3cret")
@@ -152,7 +152,7 @@ async def test_says_what_its_servers_cannot_do_and_what_is_risky() -> None:
 # Who gets a call.
 
 
-async def test_capacity_is_the_sum_of_what_answers() -> None:
+async def test_the_capacity_is_the_sum_of_the_available_servers() -> None:
     async with moshi_server(Behaviour("rust")) as one, moshi_server(Behaviour("rust")) as two:
         engine = engine_for(one, two, calls_per_server=2)
         with pytest.raises(EngineBusy, match="The servers have not been probed"):
@@ -171,7 +171,7 @@ async def test_capacity_is_the_sum_of_what_answers() -> None:
         assert (one.talking, two.talking) == (0, 0)
 
 
-async def test_starts_with_those_that_are_there() -> None:
+async def test_it_starts_with_the_available_servers() -> None:
     async with moshi_server() as there, moshi_server() as gone:
         await gone.kill()
         engine = engine_for(there, gone)
@@ -182,7 +182,7 @@ async def test_starts_with_those_that_are_there() -> None:
             assert [server.error is None for server in engine.servers] == [True, False]
 
 
-async def test_does_not_start_with_none() -> None:
+async def test_it_does_not_start_without_an_available_server() -> None:
     async with moshi_server() as gone:
         engine = engine_for(gone)
     with pytest.raises(EngineUnavailable, match=r"cannot be reached \(.+\)\. Start a server, or correct"):
@@ -191,7 +191,7 @@ async def test_does_not_start_with_none() -> None:
     await engine.stop()
 
 
-async def test_a_call_that_finds_its_server_gone_goes_to_the_next_one(logged: Logged) -> None:
+async def test_a_call_whose_server_is_gone_goes_to_the_next(logged: Logged) -> None:
     async with moshi_server() as one, moshi_server() as two:
         engine = engine_for(one, two)
         async with started(engine):
@@ -206,7 +206,7 @@ async def test_a_call_that_finds_its_server_gone_goes_to_the_next_one(logged: Lo
             assert engine.capacity == 2
 
 
-async def test_a_server_that_is_gone_for_good_makes_it_busy() -> None:
+async def test_without_its_server_the_engine_is_busy() -> None:
     async with moshi_server() as server:
         engine = engine_for(server)
         async with started(engine):
@@ -234,12 +234,12 @@ async def test_a_server_that_is_gone_for_good_makes_it_busy() -> None:
         (("nonsense",), "expected a URL like ws://gpu-1:8998"),
     ],
 )
-def test_options_that_make_no_sense(given: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_refused(given: tuple[str, ...], said: str) -> None:
     with pytest.raises(EngineUnavailable, match=said):
         RemoteEngine(RemoteOptions(server=given))
 
 
-def test_who_names_a_server_means_it() -> None:
+def test_naming_a_server_selects_the_remote_engine() -> None:
     named = EngineOptions(remote=RemoteOptions(server=("ws://a:1",)))
     assert create_engine(named).engine.name == "remote"
     assert create_engine(named).line == ("Engine: remote, at a:1; --engine parrot answers without a server.")

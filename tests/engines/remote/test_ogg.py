@@ -1,4 +1,4 @@
-"""Pages: cut out of whatever the stream was split into, and damaged ones told."""
+"""Ogg pages: found in a stream with any message boundaries; damaged ones are reported."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ STREAM = ogg(5)
 PAGES = [page.data for page in PageSplitter().push(STREAM)]
 
 
-def test_gives_the_pages_that_another_encoder_wrote() -> None:
+def test_reads_pages_of_another_encoder() -> None:
     assert b"".join(PAGES) == STREAM
     assert len(PAGES) == 12  # two of headers, two for 80 ms
     assert all(is_sound(page) for page in PAGES)
 
 
-def test_the_checksum_is_the_one_of_rfc_3533() -> None:
+def test_the_checksum_is_that_of_rfc_3533() -> None:
     # By the book, bit after bit: beside the one that turns zlib's around.
     page = bytearray(PAGES[2])
     page[22:26] = bytes(4)
@@ -44,7 +44,7 @@ def test_the_checksum_is_the_one_of_rfc_3533() -> None:
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=30))
-def test_it_does_not_matter_how_the_stream_was_split(cuts: list[int]) -> None:
+def test_message_boundaries_do_not_matter(cuts: list[int]) -> None:
     splitter = PageSplitter()
     ends = [0, *sorted(cuts), len(STREAM)]
     pages = [page for a, b in pairwise(ends) for page in splitter.push(STREAM[a:b])]
@@ -53,7 +53,7 @@ def test_it_does_not_matter_how_the_stream_was_split(cuts: list[int]) -> None:
     assert splitter.skipped_bytes == 0
 
 
-def test_a_page_comes_with_its_last_byte() -> None:
+def test_a_page_is_complete_with_its_last_byte() -> None:
     splitter = PageSplitter()
     assert splitter.push(PAGES[0][:-1]) == []
     assert [page.data for page in splitter.push(PAGES[0][-1:])] == [PAGES[0]]
@@ -67,7 +67,7 @@ def test_bytes_between_pages_are_skipped(junk: bytes) -> None:
     assert splitter.skipped_bytes == 2 * len(junk)
 
 
-def test_a_damaged_page_is_told_and_the_next_is_whole() -> None:
+def test_a_damaged_page_is_reported_and_the_next_one_read() -> None:
     damaged = PAGES[3][:-5] + b"12345"
     pages = PageSplitter().push(PAGES[2] + damaged + PAGES[4])
     assert [page.sound for page in pages] == [True, False, True]
@@ -75,7 +75,7 @@ def test_a_damaged_page_is_told_and_the_next_is_whole() -> None:
 
 @pytest.mark.parametrize("at", [26, 27])
 @pytest.mark.parametrize("value", [0, 255])
-def test_a_damaged_length_holds_up_nothing(at: int, value: int) -> None:
+def test_a_damaged_length_does_not_block_the_stream(at: int, value: int) -> None:
     damaged = PAGES[3][:at] + bytes([value]) + PAGES[3][at + 1 :]
     splitter = PageSplitter()
     sound = [page.data for page in splitter.push(PAGES[2] + damaged + PAGES[4]) if page.sound]
@@ -84,7 +84,7 @@ def test_a_damaged_length_holds_up_nothing(at: int, value: int) -> None:
 
 
 @given(st.binary(max_size=400))
-def test_anything_may_come(junk: bytes) -> None:
+def test_arbitrary_bytes_raise_nothing(junk: bytes) -> None:
     splitter = PageSplitter()
     splitter.push(junk)
     last = [page.data for page in splitter.push(PAGES[4] + PAGES[5]) if page.sound]

@@ -1,4 +1,4 @@
-"""Opus there and back: delay, quality, and what a damaged stream does to it."""
+"""Opus in both directions: delay, quality, and damaged streams."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def frames(speech: Pcm) -> Pcm:
 
 
 def lag(said: Pcm, heard: Pcm) -> int:
-    """By how many samples the one is behind the other, by cross-correlation."""
+    """Return by how many samples one signal is behind the other, by cross-correlation."""
     size = 2 * len(said)
     found = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size)))
     return int(np.argmax(found[: SAMPLE_RATE_HZ // 10]))
 
 
-def test_a_frame_goes_out_whole_and_at_once(speech: Pcm) -> None:
+def test_a_frame_is_encoded_completely_at_once(speech: Pcm) -> None:
     encoder, decoder = OpusEncoder(), OpusDecoder()
     for number, frame in enumerate(frames(speech)):
         ogg = encoder.encode(frame)
@@ -43,7 +43,7 @@ def test_a_frame_goes_out_whole_and_at_once(speech: Pcm) -> None:
         assert decoder.decode(ogg).shape == (FRAME_SAMPLES,)
 
 
-def test_there_and_back_speech_is_6_5_ms_late_and_still_speech(speech: Pcm) -> None:
+def test_a_round_trip_delays_speech_by_6_5_ms_and_keeps_its_quality(speech: Pcm) -> None:
     encoder, decoder = OpusEncoder(), OpusDecoder()
     heard = np.concatenate([decoder.decode(encoder.encode(frame)) for frame in frames(speech)])
     behind = lag(speech, heard)
@@ -52,7 +52,7 @@ def test_there_and_back_speech_is_6_5_ms_late_and_still_speech(speech: Pcm) -> N
     assert stoi(speech[:-behind], heard[behind:], SAMPLE_RATE_HZ) >= 0.95
 
 
-def test_two_ways_through_a_server_are_13_ms_and_still_speech(speech: Pcm) -> None:
+def test_two_round_trips_delay_speech_by_13_ms_and_keep_its_quality(speech: Pcm) -> None:
     caller, listener, server_ear, server_mouth = OpusEncoder(), OpusDecoder(), OpusDecoder(), OpusEncoder()
     heard = np.concatenate(
         [
@@ -65,7 +65,7 @@ def test_two_ways_through_a_server_are_13_ms_and_still_speech(speech: Pcm) -> No
     assert stoi(speech[:-behind], heard[behind:], SAMPLE_RATE_HZ) >= 0.95
 
 
-def test_half_a_page_waits_for_the_other(speech: Pcm) -> None:
+def test_half_a_page_waits_for_the_other_half(speech: Pcm) -> None:
     encoder, decoder = OpusEncoder(), OpusDecoder()
     ogg = encoder.encode(frames(speech)[0])
     assert (
@@ -73,7 +73,7 @@ def test_half_a_page_waits_for_the_other(speech: Pcm) -> None:
     )
 
 
-def test_a_damaged_page_is_silence_of_its_length(speech: Pcm) -> None:
+def test_a_damaged_page_becomes_silence_of_its_length(speech: Pcm) -> None:
     encoder, decoder = OpusEncoder(), OpusDecoder()
     heard = []
     for number, frame in enumerate(frames(speech)[:20]):
@@ -93,7 +93,7 @@ def page(payload: bytes, number: int) -> bytes:
 
 
 @pytest.mark.parametrize("payload", [b"\xff" * 100, b"", b"x"])
-def test_a_sound_page_without_opus_in_it_harms_nothing_after_it(speech: Pcm, payload: bytes) -> None:
+def test_a_valid_page_without_opus_does_not_affect_later_ones(speech: Pcm, payload: bytes) -> None:
     # sphn makes 5 s of an empty packet, and raises for some that are none.
     encoder, decoder = OpusEncoder(), OpusDecoder()
     decoder.decode(encoder.encode(frames(speech)[0]))
@@ -103,7 +103,7 @@ def test_a_sound_page_without_opus_in_it_harms_nothing_after_it(speech: Pcm, pay
     assert any(one.any() for one in after)
 
 
-def test_garbage_before_between_and_after(speech: Pcm) -> None:
+def test_garbage_before_between_and_after_pages_is_skipped(speech: Pcm) -> None:
     encoder, decoder = OpusEncoder(), OpusDecoder()
     heard = 0
     for frame in frames(speech)[:10]:
@@ -112,6 +112,6 @@ def test_garbage_before_between_and_after(speech: Pcm) -> None:
     assert heard == 10 * FRAME_SAMPLES
 
 
-def test_only_whole_frames_go_in() -> None:
+def test_only_whole_frames_are_accepted() -> None:
     with pytest.raises(ValueError, match=r"expected float32 \[1920\], got float32 \[1919\]"):
         OpusEncoder().encode(np.zeros(1919, np.float32))

@@ -12,7 +12,7 @@ STAGES = {
 }
 
 
-def test_the_verdict_says_where_the_delay_comes_from() -> None:
+def test_the_verdict_names_the_source_of_the_delay() -> None:
     pace = Pace(1, 100, STAGES, Percentiles(230, 260, 300), 0)
     assert keeps_up(pace)
     assert report_servers(pace)[-1] == (
@@ -21,7 +21,7 @@ def test_the_verdict_says_where_the_delay_comes_from() -> None:
     )
 
 
-def test_frames_that_were_dropped_are_too_slow() -> None:
+def test_dropped_frames_count_as_too_slow() -> None:
     pace = Pace(2, 100, STAGES, Percentiles(230, 260, 300), 3)
     assert not keeps_up(pace)
     *_, count, verdict = report_servers(pace)
@@ -30,7 +30,7 @@ def test_frames_that_were_dropped_are_too_slow() -> None:
     assert keeps_up(Pace(2, 100, STAGES, Percentiles(230, 260, 300), 2))  # one in a hundred is the machine's
 
 
-def test_no_answer_at_all() -> None:
+def test_a_server_without_answers() -> None:
     pace = Pace(1, 100, {}, None, 0)
     assert not keeps_up(pace)
     assert report_servers(pace)[-1] == "Verdict: too slow: not one of 100 frames was answered."

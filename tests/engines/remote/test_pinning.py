@@ -22,9 +22,9 @@ CERTIFICATE = {"subjectAltName": NAMES}
         ("", False),
     ],
 )
-def test_which_hosts_a_certificate_names(host: str, fits: bool) -> None:
+def test_the_hosts_that_a_certificate_covers(host: str, fits: bool) -> None:
     assert names(CERTIFICATE, host) is fits
 
 
-def test_a_wildcard_for_a_whole_top_level_domain_names_nobody() -> None:
+def test_a_wildcard_for_a_top_level_domain_covers_no_host() -> None:
     assert not names({"subjectAltName": (("DNS", "*.com"),)}, "example.com")

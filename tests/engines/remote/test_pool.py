@@ -1,4 +1,4 @@
-"""Leases, and servers that are out for a while: in plain numbers, without a server."""
+"""Leases, and servers that are out for a while: pure calculation, without a server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moshi_phone.engines.remote.server import parse_server
 
 
 def pool_of(*names: str, calls_per_server: int = 1) -> BackendPool:
-    """A pool whose servers have all been seen."""
+    """A pool whose servers have all been probed."""
     pool = BackendPool([parse_server(f"ws://{name}:1", "kyutai") for name in names], calls_per_server)
     for backend in pool.due(0.0):
         pool.record_probe(backend, None, 0.0)
@@ -24,14 +24,14 @@ def leased(pool: BackendPool) -> Backend:
     return backend
 
 
-def test_gives_nothing_before_a_server_was_seen() -> None:
+def test_there_is_no_lease_before_a_probe() -> None:
     pool = BackendPool([parse_server("ws://a:1", "kyutai")])
     assert pool.lease() is None
     assert pool.error == "It has not been probed yet."
     assert pool.due(0.0) == pool.backends
 
 
-def test_one_call_a_server() -> None:
+def test_a_server_takes_one_call_by_default() -> None:
     pool = pool_of("a", "b")
     assert pool.free == 2
     first, second = leased(pool), leased(pool)
@@ -42,14 +42,14 @@ def test_one_call_a_server() -> None:
     assert leased(pool) is first
 
 
-def test_several_calls_a_server_go_where_there_is_most_room() -> None:
+def test_calls_go_to_the_server_with_the_most_free_sessions() -> None:
     pool = pool_of("a", "b", calls_per_server=2)
     names = [leased(pool).server.name for _ in range(4)]
     assert names == ["a:1", "b:1", "a:1", "b:1"]
     assert pool.lease() is None
 
 
-def test_a_lease_is_given_back_once() -> None:
+def test_a_lease_is_returned_once() -> None:
     pool = pool_of("a")
     backend = leased(pool)
     pool.release(backend, 0.0)
@@ -57,7 +57,7 @@ def test_a_lease_is_given_back_once() -> None:
         pool.release(backend, 0.0)
 
 
-def test_a_server_that_fails_is_out_and_comes_back() -> None:
+def test_a_failed_server_is_out_and_returns() -> None:
     pool = pool_of("a", "b")
     backend = leased(pool)
     pool.failed(backend, "Server a:1 is gone", 10.0)
@@ -72,7 +72,7 @@ def test_a_server_that_fails_is_out_and_comes_back() -> None:
     assert leased(pool) is backend
 
 
-def test_pauses_grow_and_end_growing() -> None:
+def test_pauses_grow_up_to_a_maximum() -> None:
     pool = pool_of("a")
     (backend,) = pool.backends
     pauses, now_s = list[float](), 0.0
@@ -85,7 +85,7 @@ def test_pauses_grow_and_end_growing() -> None:
     assert pool.error == "gone."
 
 
-def test_a_server_that_answers_the_probe_but_fails_its_calls_is_tried_less_and_less() -> None:
+def test_a_server_that_answers_probes_but_fails_calls_is_tried_less_often() -> None:
     pool = pool_of("a")
     (backend,) = pool.backends
     now_s, pauses = 0.0, list[float]()
@@ -102,7 +102,7 @@ def test_a_server_that_answers_the_probe_but_fails_its_calls_is_tried_less_and_l
     assert pool.next_probe_s() - now_s == FIRST_PAUSE_S
 
 
-def test_idle_servers_are_looked_at_and_busy_ones_left_alone() -> None:
+def test_idle_servers_are_probed_and_busy_ones_are_not() -> None:
     pool = pool_of("a", "b")
     assert pool.due(IDLE_PROBE_S) == pool.backends
     busy = leased(pool)
@@ -114,7 +114,7 @@ def test_idle_servers_are_looked_at_and_busy_ones_left_alone() -> None:
     assert busy in pool.due(21.0)  # it is out, whatever it holds
 
 
-def test_a_pool_whose_servers_are_all_busy_looks_at_none() -> None:
+def test_a_pool_of_busy_servers_probes_none() -> None:
     pool = pool_of("a")
     pool.lease()
     assert pool.next_probe_s() == math.inf

@@ -1,4 +1,4 @@
-"""Kinds: what is understood, what is skipped, what is sent."""
+"""Message kinds: which are parsed, which are skipped, which are sent."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from moshi_phone.engines.remote.protocol import Kind, Message, decode, encode_au
         (b"\x06", Message(Kind.PING, b"")),
     ],
 )
-def test_understands_every_kind(data: bytes, expected: Message) -> None:
+def test_parses_every_kind(data: bytes, expected: Message) -> None:
     assert decode(data) == expected
 
 
 @pytest.mark.parametrize("data", [b"", "a text frame", b"\x07", b"\xff123"])
-def test_skips_what_it_does_not_know(data: bytes | str) -> None:
+def test_skips_unknown_kinds(data: bytes | str) -> None:
     assert decode(data) is None
 
 
-def test_sends_audio_and_nothing_else() -> None:
+def test_sends_audio_only() -> None:
     assert encode_audio(b"OggS") == b"\x01OggS"
 
 
-def test_text_that_is_not_utf8_is_no_error() -> None:
+def test_text_that_is_not_utf8_raises_nothing() -> None:
     assert Message(Kind.TEXT, b" caf\xc3").text == " caf�"
 
 

@@ -1,4 +1,4 @@
-"""What each kind of server gets of a call's settings."""
+"""The query of a call's settings for each kind of server."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ SAMPLING = (
 )
 
 
-def test_kyutai_s_python_server_reads_no_query() -> None:
+def test_kyutai_s_python_server_gets_no_query() -> None:
     assert make_query(RemoteCallSettings("You are Anna", sampling=SAMPLING, seed=3), KYUTAI) == {}
 
 
-def test_the_rust_backend_takes_sampling_and_seeds() -> None:
+def test_the_rust_backend_gets_sampling_and_seeds() -> None:
     assert make_query(RemoteCallSettings(sampling=SAMPLING, seed=3), RUST) == {
         "text_temperature": "0.7",
         "text_topk": "25",
@@ -43,7 +43,7 @@ def test_the_rust_backend_takes_sampling_and_seeds() -> None:
     }
 
 
-def test_all_tokens_are_asked_for_by_not_asking() -> None:
+def test_a_top_k_of_zero_is_not_sent() -> None:
     assert make_query(RemoteCallSettings(sampling=(("text_top_k", 0), ("text_temperature", 0))), RUST) == {
         "text_temperature": "0"
     }
@@ -75,14 +75,14 @@ def test_personaplex_greets_by_its_prompt() -> None:
     assert silent_frames(requested, PERSONAPLEX, 25) == 0
 
 
-def test_others_speak_first_because_they_hear_silence() -> None:
+def test_other_servers_greet_because_they_hear_silence_first() -> None:
     for profile in (KYUTAI, RUST):
         assert silent_frames(RemoteCallSettings(greeting="speech"), profile, 25) == 25
         assert silent_frames(RemoteCallSettings(greeting="silence"), profile, 25) == 0
         assert silent_frames(RemoteCallSettings(greeting="none"), profile, 25) == 0
 
 
-def test_there_are_18_voices_and_no_path_is_one() -> None:
+def test_there_are_18_voices_and_a_path_is_not_a_voice() -> None:
     assert len(PERSONAPLEX_VOICES) == 18
     assert all(re.fullmatch(r"(NAT[FM][0-3])|(VAR[FM][0-4])", voice) for voice in PERSONAPLEX_VOICES)
     for bad in ("../../etc/passwd", "NATF2.pt", "NATF9", "natf2", "/tmp/voice", "moshiko"):  # noqa: S108
@@ -98,7 +98,7 @@ def test_a_persona_that_does_not_fit_into_a_url_is_refused() -> None:
         make_query(RemoteCallSettings("é" * 1100), PERSONAPLEX)  # six bytes each, in a URL
 
 
-def test_says_what_a_server_cannot_do() -> None:
+def test_unsupported_settings_are_named() -> None:
     requested = RemoteCallSettings("You are Anna.", greeting="silence")
     (sentence,) = unsupported_settings(requested, PERSONAPLEX)
     assert "--greeting silence" in sentence
@@ -109,7 +109,7 @@ def test_says_what_a_server_cannot_do() -> None:
     assert unsupported_settings(RemoteCallSettings(), KYUTAI) == []
 
 
-def test_a_call_may_ask_for_what_its_server_takes() -> None:
+def test_a_call_may_request_supported_settings() -> None:
     assert supported_overrides(KYUTAI) == frozenset()
     assert supported_overrides(RUST) == {"temperature"}
     assert supported_overrides(PERSONAPLEX) == {"persona", "voice", "greeting"}

@@ -1,4 +1,4 @@
-"""Who owes whom how many frames, in plain numbers."""
+"""The send window's accounting of frames, in plain numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOUD = np.full(FRAME_SAMPLES, 0.5, np.float32)
 
 @dataclass
 class Simulation:
-    """A server that swallows its first frames and takes ``step_s`` for each, behind a wire."""
+    """A server that swallows its first frames and takes ``step_s`` for each, behind a network."""
 
     swallows: int = 0
     step_s: float = 0.02
@@ -52,7 +52,7 @@ class Simulation:
 
 
 @pytest.mark.parametrize("swallows", [0, 1, 2, 5])
-def test_what_a_server_swallows_is_no_backlog(swallows: int) -> None:
+def test_swallowed_frames_are_not_backlog(swallows: int) -> None:
     simulation = Simulation(swallows)
     simulation.run(100)
     assert simulation.flow.unanswered_offset_frames == swallows
@@ -64,7 +64,7 @@ def test_what_a_server_swallows_is_no_backlog(swallows: int) -> None:
 
 @pytest.mark.parametrize("wire_s", [0.03, 0.25, 0.5])
 @pytest.mark.parametrize("swallows", [0, 2])
-def test_a_long_wire_is_no_reason_to_drop_and_is_seen_in_the_delay(swallows: int, wire_s: float) -> None:
+def test_network_delay_drops_nothing_and_counts_as_delay(swallows: int, wire_s: float) -> None:
     simulation = Simulation(swallows, wire_s=wire_s)
     simulation.flow.set_wire(wire_s)
     simulation.run(100)
@@ -73,7 +73,7 @@ def test_a_long_wire_is_no_reason_to_drop_and_is_seen_in_the_delay(swallows: int
     assert np.allclose(simulation.delays_s[5:], wire_s + 0.02)
 
 
-def test_a_wire_that_seemed_long_at_first_is_known_better_later() -> None:
+def test_the_network_delay_s_estimate_improves() -> None:
     # A server that blocks while its model works answers a ping late.
     simulation = Simulation(2)
     simulation.flow.set_wire(0.3)
@@ -85,7 +85,7 @@ def test_a_wire_that_seemed_long_at_first_is_known_better_later() -> None:
     assert simulation.flow.unanswered_offset_frames == 2
 
 
-def test_a_server_at_half_speed_is_never_more_than_400_ms_behind() -> None:
+def test_a_server_at_half_speed_is_at_most_400_ms_behind() -> None:
     simulation = Simulation(1, step_s=2 * FRAME_S)
     simulation.run(200)
     assert simulation.flow.behind_frames <= AHEAD_FRAMES + WAITING_FRAMES
@@ -94,7 +94,7 @@ def test_a_server_at_half_speed_is_never_more_than_400_ms_behind() -> None:
     assert simulation.flow.dropped_frames == pytest.approx(100, abs=8)
 
 
-def test_of_those_that_wait_the_silent_ones_are_dropped_first() -> None:
+def test_silent_frames_are_dropped_first() -> None:
     flow = SendWindow()
     while True:
         flow.push(LOUD)
@@ -109,7 +109,7 @@ def test_of_those_that_wait_the_silent_ones_are_dropped_first() -> None:
     assert flow.take(0.6) is LOUD
 
 
-def test_a_server_that_loses_frames_gets_new_ones_after_a_second() -> None:
+def test_after_lost_frames_sending_resumes_within_a_second() -> None:
     flow = SendWindow()
     for number in range(100):
         flow.push(LOUD)
@@ -121,7 +121,7 @@ def test_a_server_that_loses_frames_gets_new_ones_after_a_second() -> None:
     assert len(flow._unanswered_s) == pytest.approx(AHEAD_FRAMES * seconds, abs=AHEAD_FRAMES + seconds)
 
 
-def test_a_server_that_says_more_than_it_has_heard_owes_nothing() -> None:
+def test_a_server_with_more_answers_than_frames_owes_nothing() -> None:
     flow = SendWindow()
     assert flow.answered(0.0) is None
     flow.push(LOUD)

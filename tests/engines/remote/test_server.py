@@ -1,4 +1,4 @@
-"""What --server takes."""
+"""The values of --server."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from moshi_phone.engines.remote.server import parse_server
         ("wss://h/gpu/1/api/chat?worker=3", "h:443", "wss://h:443/gpu/1/api/chat?worker=3", "kyutai"),
     ],
 )
-def test_understands(given: str, name: str, url: str, kind: str) -> None:
+def test_valid_values(given: str, name: str, url: str, kind: str) -> None:
     server = parse_server(given, "kyutai")
     assert (server.name, server.url, server.profile.kind) == (name, url, kind)
     assert server.is_encrypted == url.startswith("wss")
 
 
-def test_a_kind_of_its_own_goes_before_the_one_for_all() -> None:
+def test_a_server_s_own_kind_overrides_the_common_one() -> None:
     assert parse_server("ws://a:1", "personaplex").profile.kind == "personaplex"
     assert parse_server("ws://a:1#kyutai", "personaplex").profile.kind == "kyutai"
 
@@ -47,7 +47,7 @@ def test_a_kind_of_its_own_goes_before_the_one_for_all() -> None:
         ("ws://gpu-1:1?seed=1#personaplex", "NVIDIA's PersonaPlex server breaks on 'seed' in the query"),
     ],
 )
-def test_refuses_with_one_sentence(given: str, said: str) -> None:
+def test_invalid_values_are_refused_in_one_sentence(given: str, said: str) -> None:
     with pytest.raises(EngineUnavailable) as refused:
         parse_server(given, "kyutai")
     assert said in str(refused.value)
@@ -60,7 +60,7 @@ def test_a_password_is_refused_and_not_repeated(given: str) -> None:
     assert "s3cret" not in str(refused.value)
 
 
-def test_a_call_s_query_is_added_to_the_url_s_own() -> None:
+def test_a_call_s_query_is_added_to_that_of_the_url() -> None:
     server = parse_server("ws://h:1?worker=3&text_topk=9", "rust")
     assert server.chat_url({"text_topk": "25", "text_prompt": "a & b"}) == (
         "ws://h:1/api/chat?worker=3&text_topk=25&text_prompt=a+%26+b"
@@ -68,5 +68,5 @@ def test_a_call_s_query_is_added_to_the_url_s_own() -> None:
     assert server.chat_url({}) == "ws://h:1/api/chat?worker=3&text_topk=9"
 
 
-def test_the_probe_carries_no_query() -> None:
+def test_the_probe_has_no_query() -> None:
     assert parse_server("wss://h:1/api/chat?text_prompt=x", "kyutai").probe_url == "https://h:1/api/chat"

@@ -1,4 +1,4 @@
-"""A call with a server, what it may send and how it may die: real sockets and Opus, simulated time."""
+"""A call with a server, its messages and its failures: real sockets and Opus, simulated time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.simulated import run_simulated
 
 @pytest.mark.parametrize("kind", ["kyutai", "rust", "personaplex"])
 @pytest.mark.parametrize("swallows", [0, 1, 3])
-def test_a_call_comes_back_frame_by_frame(kind: Any, swallows: int) -> None:
+def test_a_call_is_answered_frame_by_frame(kind: Any, swallows: int) -> None:
     call, server, owner = simulated(Behaviour(kind, swallows=swallows, words=(" Hello", " there")))
     (visit,) = server.visits
     assert len(call.heard) == len(visit.heard) - swallows
@@ -35,27 +35,27 @@ def test_a_call_comes_back_frame_by_frame(kind: Any, swallows: int) -> None:
 
 
 @pytest.mark.parametrize("swallows", [1, 4])
-def test_what_a_server_swallows_is_no_backlog(swallows: int) -> None:
+def test_swallowed_frames_are_not_backlog(swallows: int) -> None:
     call, _, _ = simulated(Behaviour(swallows=swallows))
     assert call.most_behind == swallows + 1  # only until the first answer
     timings = call.steps[-1][1].timings_ms
     assert set(timings) == {"opus", "wire", "server"}
 
 
-def test_the_server_s_share_of_the_delay_is_named() -> None:
+def test_the_server_s_share_of_the_delay_is_reported() -> None:
     call, _, _ = simulated(Behaviour(step_s=0.05))
     timings = call.steps[-1][1].timings_ms
     assert timings["server"] + timings["opus"] + timings["wire"] == pytest.approx(50, abs=0.1)
     assert timings["server"] >= 30  # Opus takes its real time here, which the simulated clock leaves out
 
 
-def test_after_its_close_a_session_lets_frames_go() -> None:
+def test_a_closed_session_ignores_frames() -> None:
     call, _, owner = simulated(Behaviour(), frames=5)
     call.session.feed(TONE)
     assert len(owner.closed) == 1
 
 
-def test_who_gives_up_waiting_for_a_close_still_gives_the_lease_back() -> None:
+def test_a_cancelled_close_still_returns_the_lease() -> None:
     async def run() -> None:
         owner = Owner()
         async with moshi_server(Behaviour()) as server:
@@ -84,7 +84,7 @@ def test_only_whole_frames_are_taken() -> None:
     run_simulated(run())
 
 
-def test_a_listener_who_sleeps_loses_the_oldest() -> None:
+def test_unread_steps_are_dropped_oldest_first() -> None:
     async def run() -> None:
         async with moshi_server(Behaviour(swallows=0)) as server:
             session = call_to(place_of(server), Owner()).session
@@ -97,34 +97,34 @@ def test_a_listener_who_sleeps_loses_the_oldest() -> None:
     run_simulated(run())
 
 
-def test_a_caller_who_gave_up_waiting_has_told_something() -> None:
+def test_a_missing_handshake_is_a_failure_of_the_server() -> None:
     _, _, owner = simulated(Behaviour(handshakes=False), frames=150)
     assert owner.failures == [(owner.failures[0][0], True)]
     assert "sent no handshake for 12 s" in owner.failures[0][0]
 
 
-def test_a_caller_who_hangs_up_at_once_has_not() -> None:
+def test_a_caller_s_early_hang_up_is_not_a_failure_of_the_server() -> None:
     _, _, owner = simulated(Behaviour(handshakes=False), frames=20)
     assert owner.failures == []
     assert len(owner.closed) == 1
 
 
 @pytest.mark.parametrize("kind", ["kyutai", "rust", "personaplex"])
-def test_kinds_that_nobody_needs_are_skipped(kind: Any) -> None:
+def test_unused_message_kinds_are_skipped(kind: Any) -> None:
     call, server, _ = simulated(Behaviour(kind, babbles=True))
     assert call.error == ""
     assert len(call.heard) >= 44
     assert server.visits[0].unknown_kinds == []
 
 
-def test_pages_split_over_messages_are_put_together() -> None:
+def test_pages_split_over_messages_are_joined() -> None:
     call, server, _ = simulated(Behaviour(splits=True))
     assert len(call.heard) == len(server.visits[0].heard) - 1
     assert level(call.heard[-1][1]) == pytest.approx(level(TONE), abs=0.02)
 
 
 @pytest.mark.parametrize("splits", [False, True])
-def test_garbage_in_pages_is_silence_and_costs_no_frame(splits: bool) -> None:
+def test_garbage_in_pages_becomes_silence_and_loses_no_frame(splits: bool) -> None:
     call, server, _ = simulated(Behaviour(garbles=True, splits=splits), frames=60)
     assert call.error == ""
     assert len(call.heard) == len(server.visits[0].heard) - 1
@@ -137,7 +137,7 @@ def test_an_error_ends_the_call_with_the_server_s_own_words() -> None:
     assert owner.failures == [(call.error, True)]
 
 
-def test_a_server_at_half_speed_makes_holes_and_no_delay() -> None:
+def test_a_server_at_half_speed_causes_gaps_and_no_delay() -> None:
     call, _, owner = simulated(Behaviour(step_s=2 * FRAME_S), frames=250)
     assert owner.failures == []
     assert call.most_behind <= 8  # 7 before the first answer, 5 after it
@@ -149,7 +149,7 @@ def test_a_server_at_half_speed_makes_holes_and_no_delay() -> None:
     assert np.allclose(gaps, 2 * FRAME_S)  # it is never idle
 
 
-def test_a_server_that_says_no_more_is_told_when_its_call_ends() -> None:
+def test_a_server_that_falls_silent_has_failed_when_its_call_ends() -> None:
     call, _, owner = simulated(Behaviour(silent_at=20), frames=80)
     assert call.error == ""  # the line itself ends such a call, after --hang-secs
     assert "gave no answer for" in owner.failures[0][0]
@@ -179,7 +179,7 @@ def test_a_server_that_refuses_the_websocket_is_named() -> None:
     assert owner.failures[0] == (call.error, True)
 
 
-def test_a_server_that_is_not_there_hands_the_call_to_another() -> None:
+def test_a_call_of_an_unreachable_server_goes_to_another() -> None:
     async def run() -> tuple[Call, Owner, str]:
         async with moshi_server() as gone, moshi_server() as there:
             await gone.kill()
@@ -197,7 +197,7 @@ def test_a_server_that_is_not_there_hands_the_call_to_another() -> None:
     assert owner.closed == [call.session.display_name.removeprefix("Server ")]
 
 
-def test_no_other_server_is_tried_once_one_has_heard_the_caller() -> None:
+def test_no_other_server_is_tried_after_one_has_heard_the_caller() -> None:
     # Its model knew the talk so far; another's would begin anew.
     async def run() -> tuple[Call, FakeMoshiServer]:
         async with moshi_server(Behaviour(dies="talk")) as dying, moshi_server() as other:
@@ -210,7 +210,7 @@ def test_no_other_server_is_tried_once_one_has_heard_the_caller() -> None:
     assert other.visits == []
 
 
-def test_an_error_of_our_own_ends_the_call_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_error_ends_the_call_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("as asked")
 
@@ -220,7 +220,7 @@ def test_an_error_of_our_own_ends_the_call_too(monkeypatch: pytest.MonkeyPatch) 
     assert owner.failures == [(call.error, False)]
 
 
-def test_an_error_on_the_way_to_the_server_is_not_the_server_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_error_is_not_a_failure_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object, __: object) -> bytes:
         raise RuntimeError("no thread for it")
 

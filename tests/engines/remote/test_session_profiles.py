@@ -1,4 +1,4 @@
-"""A call with each kind of server, and the traps of each: real sockets and Opus, simulated time."""
+"""A call with each kind of server, and its peculiarities: real sockets and Opus, simulated time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_nothing_is_sent_before_the_handshake(kind: Any) -> None:
     assert max(step.timings_ms.get("server", 0) for _, step in call.steps) < FRAME_MS
 
 
-def test_a_second_client_waits_and_is_told_so() -> None:
+def test_a_second_client_waits_and_gets_a_reason() -> None:
     async def run() -> tuple[Call, Owner]:
         async with moshi_server() as server:
             first, owner = call_to(place_of(server), Owner()), Owner()
@@ -64,7 +64,7 @@ def test_personaplex_always_gets_both_prompts() -> None:
         {"text_prompt": "x", "voice_prompt": "NATF2.pt", "seed": "1"},
     ],
 )
-def test_the_server_of_the_tests_breaks_as_the_real_one_does(query: dict[str, str]) -> None:
+def test_the_fake_server_fails_as_the_real_one_does(query: dict[str, str]) -> None:
     call, _, _ = simulated(Behaviour("personaplex"), 10, CallSettings(query))
     assert "closed the connection before its handshake" in call.error
 
@@ -87,7 +87,7 @@ def test_a_waiting_client_would_replace_a_running_persona() -> None:
     assert run_simulated(run())[0] == "Ben"
 
 
-def test_a_server_whose_model_failed_closes_normally_and_that_is_a_failure() -> None:
+def test_a_normal_close_after_a_model_failure_is_a_failure() -> None:
     call, _, owner = simulated(Behaviour("personaplex", dies="model", dies_at=10))
     assert (
         call.error == f"{call.session.display_name} closed the connection after 0.8 s of the call (code 1000)"
@@ -95,7 +95,7 @@ def test_a_server_whose_model_failed_closes_normally_and_that_is_a_failure() -> 
     assert owner.failures == [(call.error, True)]
 
 
-def test_the_rust_backend_ends_each_call_and_is_not_to_blame() -> None:
+def test_the_rust_backend_s_limit_on_calls_is_not_a_failure() -> None:
     settings = CallSettings({"max_steps": "60"}, limit_frames=60)
     call, server, owner = simulated(Behaviour("rust"), 100, settings)
     assert server.visits[0].query == {"max_steps": "60"}
@@ -111,7 +111,7 @@ def test_an_early_end_of_the_rust_backend_is_its_failure() -> None:
     assert owner.failures == [(call.error, True)]
 
 
-def test_the_model_hears_silence_first_where_that_makes_it_speak() -> None:
+def test_the_model_gets_leading_silence_where_it_makes_it_speak() -> None:
     _, server, _ = simulated(Behaviour(), settings=CallSettings(silent_frames=25))
     levels = [level(frame) for frame in server.visits[0].heard]
     assert max(levels[:25]) < 0.001

@@ -1,4 +1,4 @@
-"""What is wrong with a folder's files, said in one sentence."""
+"""Errors in a folder's files are reported in one sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moshi_phone.engines.moshi.checkpoint.checkpoint import CONFIG_NAME, TOKENIZ
 from tests.engines.moshi.files import WEIGHTS_NAME, complaint
 
 
-def test_names_a_file_that_is_cut_short(own_checkpoint: Path) -> None:
+def test_names_a_truncated_file(own_checkpoint: Path) -> None:
     path = own_checkpoint / WEIGHTS_NAME
     size = path.stat().st_size
     os.truncate(path, size - 1000)
@@ -34,7 +34,7 @@ def test_names_a_tensor_of_another_shape(own_checkpoint: Path) -> None:
     assert "belongs to another model" in complaint(own_checkpoint)
 
 
-def test_names_a_config_that_is_not_moshi_s(own_checkpoint: Path) -> None:
+def test_names_a_config_of_another_model(own_checkpoint: Path) -> None:
     path = own_checkpoint / CONFIG_NAME
     config = json.loads(path.read_text())
     path.write_text(json.dumps(config | {"dep_q": 4}))
@@ -50,7 +50,7 @@ def test_names_a_config_that_is_not_moshi_s(own_checkpoint: Path) -> None:
     assert f"{path}: it cannot be read" in complaint(own_checkpoint)
 
 
-def test_names_a_tokenizer_that_is_none_or_too_small(own_checkpoint: Path) -> None:
+def test_names_an_invalid_or_too_small_tokenizer(own_checkpoint: Path) -> None:
     path = own_checkpoint / TOKENIZER_NAME
     write_tiny_tokenizer(path, 90)
     assert f"{path}: expected 100 pieces, got 90" in complaint(own_checkpoint)

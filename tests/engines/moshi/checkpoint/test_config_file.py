@@ -1,4 +1,4 @@
-"""checkpoint/config_file.py: Moshi's config and the listening model's are judged alike."""
+"""checkpoint/config_file.py: one check for Moshi's config and the listening model's."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def read(request: pytest.FixtureRequest) -> Callable[[Path], Any]:
         (json.dumps(tiny_config() | {"lora": True}), "LoRA", False),
     ],
 )
-def test_only_a_file_that_is_no_json_is_damaged(
+def test_only_invalid_json_counts_as_damaged(
     tmp_path: Path, read: Callable[[Path], Any], text: str, words: str, *, is_damaged: bool
 ) -> None:
-    """A file of another model was fetched again if it was Moshi's, not if it was the listening model's."""
+    """Another model's file used to be fetched again for Moshi, but not for the listening model."""
     path = tmp_path / "config.json"
     path.write_text(text)
     with pytest.raises(Unfit) as caught:

@@ -1,4 +1,4 @@
-"""PyTorch's layout brought into moshi_mlx's: the same bits, in little memory, and never half a file."""
+"""Conversion of PyTorch's layout to moshi_mlx's: bit-exact, in little memory, and atomic."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sizes(**config: int) -> LmConfig:
 
 
 def loaded_whole(source: Path, config: LmConfig, quantization: Quantization | None) -> dict[str, mx.array]:
-    """What ``moshi_mlx`` makes of the file when it loads all of it and then packs it."""
+    """Return what ``moshi_mlx`` makes of the file when it loads all of it and then quantizes it."""
     config.depformer.weights_per_step_schedule = list(range(16))
     model: Lm = build(config, None)
     model.load_pytorch_weights(str(source), config, strict=True)
@@ -68,7 +68,7 @@ def test_gives_the_same_bits_as_loading_all_of_it(
 
 
 @pytest.mark.slow
-def test_takes_a_fraction_of_the_file_s_length_in_memory(tmp_path: Path) -> None:
+def test_needs_a_fraction_of_the_file_s_size_in_memory(tmp_path: Path) -> None:
     config = {"dim": 512, "layers": 8}
     source = write_personaplex(tmp_path, dtype="BF16", **config) / "model.safetensors"
     largest_bytes = max(array.nbytes for array in loaded_lazily(source).values())
@@ -104,7 +104,7 @@ convert.convert(Path(sys.argv[1]), Path(sys.argv[2]), sizes(dim=256), QUANTIZATI
 """
 
 
-def test_killed_in_the_middle_it_leaves_no_half_file_and_begins_anew(source: Path, tmp_path: Path) -> None:
+def test_a_killed_conversion_leaves_no_partial_file_and_restarts(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "model.q4.safetensors"
     process = subprocess.Popen(  # noqa: S603 - our own words
         [sys.executable, "-c", KILLED, str(source), str(target)], stdout=subprocess.PIPE, text=True
@@ -123,7 +123,7 @@ def test_killed_in_the_middle_it_leaves_no_half_file_and_begins_anew(source: Pat
     assert not (tmp_path / f"{target.name}.incomplete").exists()
 
 
-def test_what_is_there_is_not_converted_again(source: Path, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_converted_again(source: Path, tmp_path: Path) -> None:
     target, lines = tmp_path / "model.q4.safetensors", list[str]()
     convert(source, target, sizes(dim=256), QUANTIZATIONS[4], lambda _: None)
     written = target.stat().st_mtime_ns
@@ -136,7 +136,9 @@ def test_what_is_there_is_not_converted_again(source: Path, tmp_path: Path) -> N
     assert lines[-1].startswith("Converted: ")
 
 
-def test_says_how_much_room_it_needs(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_error_names_the_required_space(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(path: Any) -> Any:
         return type("Usage", (), {"free": 1_000_000})
 
@@ -146,27 +148,27 @@ def test_says_how_much_room_it_needs(source: Path, tmp_path: Path, monkeypatch: 
     assert not (tmp_path / "packed").exists()
 
 
-def test_a_file_of_other_sizes_is_named(source: Path, tmp_path: Path) -> None:
+def test_a_file_of_other_sizes_is_rejected_by_tensor(source: Path, tmp_path: Path) -> None:
     with pytest.raises(OtherLayout, match=r"linear_in.weight: expected \[704, 128\], got \[1408, 256\]"):
         convert(source, tmp_path / "packed", sizes(dim=128), None, lambda _: None)
     with pytest.raises(OtherLayout, match=r"the tensor transformer.layers.2.* is missing"):
         convert(source, tmp_path / "packed", sizes(dim=256, layers=3), None, lambda _: None)
 
 
-def test_the_other_eight_slices_are_left_out(source: Path, tmp_path: Path) -> None:
+def test_unused_slices_are_left_out(source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path / "packed", sizes(dim=256), None, lambda _: None)
     names = read_shapes(tmp_path / "packed")
     assert "depformer.slices.7.linear_in.weight" in names
     assert not any(name.startswith("depformer.slices.8.") for name in names)
 
 
-def test_what_we_make_lies_beside_the_hub_s_cache_by_repo_and_commit() -> None:
+def test_converted_files_are_stored_beside_the_hub_s_cache_by_repo_and_commit() -> None:
     folder = cache_folder("nvidia/personaplex-7b-v1", "abc")
     assert folder.parts[-3:] == ("moshi-phone", "nvidia--personaplex-7b-v1", "abc")
 
 
 def as_moshi_saves_it(source: Path, target: Path) -> Path:
-    """Write a file as ``moshi`` has done it since 0.2.4: the attention of each slice by itself."""
+    """Write a file as ``moshi`` has done since 0.2.4: the attention of each slice separately."""
     tensors = dict[str, mx.array]()
     for name, tensor in loaded_lazily(source).items():
         stem, _, ending = name.rpartition(".self_attn.")
@@ -181,7 +183,7 @@ def as_moshi_saves_it(source: Path, target: Path) -> Path:
     return target
 
 
-def test_what_moshi_saves_today_is_converted_to_the_same_bits(source: Path, tmp_path: Path) -> None:
+def test_the_newer_pytorch_layout_is_converted_bit_exactly(source: Path, tmp_path: Path) -> None:
     today = as_moshi_saves_it(source, tmp_path / "consolidated.safetensors")
     expected, found = tmp_path / "expected.safetensors", tmp_path / "found.safetensors"
     convert(source, expected, sizes(dim=256), QUANTIZATIONS[4], lambda _: None)
@@ -191,7 +193,7 @@ def test_what_moshi_saves_today_is_converted_to_the_same_bits(source: Path, tmp_
     assert all(mx.array_equal(wanted[name], tensors[name]).item() for name in wanted)
 
 
-def test_slices_that_share_weights_are_found_by_their_schedule(source: Path, tmp_path: Path) -> None:
+def test_slices_with_shared_weights_are_mapped_by_their_schedule(source: Path, tmp_path: Path) -> None:
     config, target = sizes(dim=256), tmp_path / "model.safetensors"
     config.depformer.weights_per_step_schedule = [0, 1, 2, 3, 4, 6, 5, 15]
     convert(source, target, config, None, lambda _: None)
@@ -204,16 +206,14 @@ def test_slices_that_share_weights_are_found_by_their_schedule(source: Path, tmp
 @pytest.mark.parametrize(
     "name", ["transformer.layers.0.self_attn.in_proj.lora_A.weight", "condition_provider.x.weight"]
 )
-def test_a_tensor_that_nobody_knows_is_not_dropped_in_silence(
-    source: Path, tmp_path: Path, name: str
-) -> None:
+def test_an_unknown_tensor_is_an_error(source: Path, tmp_path: Path, name: str) -> None:
     other = tmp_path / "other.safetensors"
     mx.save_safetensors(str(other), loaded_lazily(source) | {name: mx.zeros((1,))})
     with pytest.raises(OtherLayout, match=f"the tensor {name} belongs to another model"):
         convert(other, tmp_path / "target", sizes(dim=256), None, lambda _: None)
 
 
-def test_a_file_says_what_it_is(tmp_path: Path) -> None:
+def test_a_file_s_layout_is_recognized(tmp_path: Path) -> None:
     theirs, ours, broken = (tmp_path / name for name in ("theirs", "ours", "broken"))
     names = ["out_norm.alpha", *(f"linears.{index}.weight" for index in range(16))]
     mx.save_safetensors(str(theirs), {name: mx.zeros((1,)) for name in names})

@@ -1,4 +1,4 @@
-"""engines/moshi/checkpoint/download_meter.py: lines every few percent, with the time that is left."""
+"""engines/moshi/checkpoint/download_meter.py: a line every few percent, with the remaining time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from moshi_phone.engines.moshi.checkpoint.download_meter import DownloadMeter, M
 GB = 1_000_000_000
 
 
-def test_says_how_far_it_is_every_three_percent() -> None:
+def test_reports_progress_every_three_percent() -> None:
     meter = DownloadMeter("model.q4.safetensors", int(4.8 * GB), 0, 100.0)
     lines = [meter.line(int(done * 0.01 * GB), 100.0 + done) for done in range(1, 481)]
     said = [line for line in lines if line]
@@ -19,7 +19,7 @@ def test_says_how_far_it_is_every_three_percent() -> None:
     assert lines[-1] is None, "that it is whole is not a line of the meter's"
 
 
-def test_what_an_earlier_try_has_brought_does_not_count_for_the_speed() -> None:
+def test_earlier_downloaded_bytes_do_not_count_for_the_speed() -> None:
     meter = DownloadMeter("m", 2 * GB, GB, 0.0)
     assert meter.line(int(1.1 * GB), 100.0) == "Fetching m: 1.1 of 2.0 GB, 15 minutes left."
     assert meter.line(int(1.2 * GB), 100_000.0) == "Fetching m: 1.2 of 2.0 GB, 111 hours left."
@@ -29,12 +29,12 @@ def test_what_an_earlier_try_has_brought_does_not_count_for_the_speed() -> None:
     )
 
 
-def test_small_files_are_not_told() -> None:
+def test_small_files_are_not_reported() -> None:
     meter = DownloadMeter("tokenizer.model", 800_000, 0, 0.0)
     assert [meter.line(done, done / 1000) for done in range(0, 800_000, 100_000)] == [None] * 8
 
 
-def test_a_file_that_is_written_tells() -> None:
+def test_writing_a_file_reports_progress() -> None:
     said = list[str]()
     with io.BytesIO() as raw:
         file = MeteredFile(raw, DownloadMeter("m", 100_000_000, 0, 0.0), said.append, lambda: 1.0)

@@ -13,7 +13,7 @@ REPO, COMMIT, OLDER = "kyutai/moshiko-mlx-q4", "a" * 40, "b" * 40
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a repo in an empty cache, which is read as the hub's."""
+    """The folder of a repo in an empty cache that is used as the hub's."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     own = try_to_load_from_cache
     monkeypatch.setattr(
@@ -25,7 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def keep(cache: Path, file: str, commit: str) -> Path:
-    """Lay a file out as the hub's client does."""
+    """Store a file as the hub's client does."""
     blob, link = cache / "blobs" / f"{file}-{commit}", cache / "snapshots" / commit / file
     for path in (blob, link, cache / "refs" / "main"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def keep(cache: Path, file: str, commit: str) -> Path:
     return blob
 
 
-def test_what_is_cached_is_found_and_its_commit_is_known_from_then_on(cache: Path) -> None:
+def test_cached_files_are_found_and_their_commit_is_remembered(cache: Path) -> None:
     keep(cache, "config.json", COMMIT)
     repo = HubRepo(REPO, lambda _: None)
     with pytest.raises(RuntimeError, match="expected a file of the repo before"):
@@ -53,6 +53,6 @@ def test_all_files_are_of_one_commit(cache: Path) -> None:
     assert repo.cached("weights") is None
 
 
-def test_a_snapshot_s_link_to_nothing_is_no_file(cache: Path) -> None:
+def test_a_dangling_link_in_a_snapshot_is_not_a_file(cache: Path) -> None:
     keep(cache, "weights", COMMIT).unlink()
     assert HubRepo(REPO, lambda _: None).cached("weights") is None

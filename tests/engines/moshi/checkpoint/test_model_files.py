@@ -1,4 +1,4 @@
-"""checkpoint/model_files.py: one way for every model; a copy of it had other remedies for the same damage."""
+"""checkpoint/model_files.py: one procedure for every model's files; a copy of it had other remedies."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_repo(hub: Hub, *, repair: bool) -> str:
     return files().read_repo(cast(HubRepo, hub), hub.read, hub.read, repair=repair)
 
 
-def test_a_damaged_file_is_fetched_again_only_where_that_was_asked_for() -> None:
+def test_a_damaged_file_is_fetched_again_only_on_request() -> None:
     with pytest.raises(EngineUnavailable, match=r"it is cut short; run 'get it' to fetch it again\."):
         read_repo(hub := Hub(differs=True), repair=False)
     assert hub.fetched == []
@@ -49,13 +49,13 @@ def test_a_damaged_file_is_fetched_again_only_where_that_was_asked_for() -> None
     assert hub.fetched == ["model.bin"]
 
 
-def test_a_file_that_the_hub_has_like_this_is_not_fetched_again_and_again() -> None:
+def test_a_file_damaged_on_the_hub_is_fetched_once() -> None:
     with pytest.raises(EngineUnavailable, match="some/repo holds it like this, try another --listen-model"):
         read_repo(hub := Hub(differs=False), repair=True)
     assert hub.fetched == ["model.bin"]
 
 
-def test_a_file_of_ours_is_made_again_once(tmp_path: Path) -> None:
+def test_a_damaged_converted_file_is_recreated_once(tmp_path: Path) -> None:
     (made := tmp_path / "converted.bin").touch()
     tries = 0
 
@@ -69,7 +69,7 @@ def test_a_file_of_ours_is_made_again_once(tmp_path: Path) -> None:
     assert (tries, made.exists()) == (2, False)
 
 
-def test_a_file_of_ours_that_cannot_be_deleted_is_said_in_one_sentence(
+def test_a_converted_file_that_cannot_be_deleted_is_reported_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unlink(_: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_file_of_ours_that_cannot_be_deleted_is_said_in_one_sentence(
         files(ours="converted.bin").read_repo(hub, read, read, repair=False)
 
 
-def test_a_whole_file_of_another_kind_needs_no_second_copy(tmp_path: Path) -> None:
+def test_an_intact_file_of_another_model_is_not_fetched_again(tmp_path: Path) -> None:
     def read() -> str:
         raise Unfit(tmp_path / "model.bin", "expected a model that listens", is_damaged=False)
 
@@ -96,7 +96,7 @@ def test_a_whole_file_of_another_kind_needs_no_second_copy(tmp_path: Path) -> No
         files().read_cached(read)
 
 
-def test_what_is_named_is_a_folder_a_repo_or_an_error(tmp_path: Path) -> None:
+def test_a_name_is_a_folder_a_repo_or_an_error(tmp_path: Path) -> None:
     assert files(str(tmp_path)).folder == tmp_path
     assert (files().folder, files().repo, files("b/other").repo) == (None, "a/default", "b/other")
     (tmp_path / "model.bin").touch()

@@ -35,11 +35,11 @@ ORIGINS = {
 
 
 @pytest.mark.parametrize("name", ORIGINS)
-def test_where_a_tensor_comes_from(name: str) -> None:
+def test_the_sources_of_a_tensor(name: str) -> None:
     assert origins([name], found=()) == {name: ORIGINS[name]}
 
 
-def test_attention_is_stacked_over_the_slices_and_norms_have_two_axes_more() -> None:
+def test_attention_is_stacked_over_slices_and_norms_have_two_more_axes() -> None:
     target: Shapes = {
         "depformer.slices.0.transformer.layers.0.self_attn.in_proj.weight": (12, 4),
         "depformer.slices.1.transformer.layers.0.self_attn.in_proj.weight": (12, 4),
@@ -67,11 +67,11 @@ def test_attention_of_newer_files_is_found_slice_by_slice() -> None:
         ("transformer.layers.9.self_attn.in_projs.0.weight", False),
     ],
 )
-def test_slices_that_nobody_needs_are_known(name: str, expected: bool) -> None:
+def test_unused_slices_are_recognized(name: str, expected: bool) -> None:
     assert is_of_other_slice(name, 8) is expected
 
 
-def test_a_file_is_told_by_its_names() -> None:
+def test_a_layout_is_recognized_by_tensor_names() -> None:
     assert is_pytorch_layout(["text_emb.weight", "out_norm.alpha"])
     assert not is_pytorch_layout(["text_emb.weight", "out_norm.weight"])
     assert slices_in(["linears.0.weight", "linears.15.weight", "text_linear.weight"]) == 2

@@ -13,7 +13,7 @@ TWO = np.arange(4, dtype=np.int64)
 SPECS = {"one": TensorSpec("F32", (2, 3)), "two": TensorSpec("I64", (4,))}
 
 
-def test_the_library_reads_what_was_written(tmp_path: Path) -> None:
+def test_the_library_reads_the_written_file(tmp_path: Path) -> None:
     path = tmp_path / "two.safetensors"
     with SafetensorsWriter(path, SPECS, {"made": "here"}) as writer:
         writer.write("one", ONE.tobytes())
@@ -25,7 +25,7 @@ def test_the_library_reads_what_was_written(tmp_path: Path) -> None:
     assert path.stat().st_size == writer.total_bytes
 
 
-def test_the_order_is_kept(tmp_path: Path) -> None:
+def test_the_tensor_order_is_kept(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="expected one, got two"),
         SafetensorsWriter(tmp_path / "file", SPECS) as writer,
@@ -41,7 +41,7 @@ def test_a_tensor_of_another_length_is_refused(tmp_path: Path) -> None:
         writer.write("one", ONE.tobytes()[:-1])
 
 
-def test_one_that_is_missing_at_the_end_is_named(tmp_path: Path) -> None:
+def test_a_tensor_missing_at_the_end_is_named(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="expected 1 more tensors, next two, got none"),
         SafetensorsWriter(tmp_path / "file", SPECS) as writer,

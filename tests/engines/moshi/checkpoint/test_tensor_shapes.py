@@ -15,24 +15,24 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_shapes_of_bfloat16_too_which_numpy_does_not_know(file: Path) -> None:
+def test_shapes_of_bfloat16_tensors_are_read(file: Path) -> None:
     assert read_shapes(file) == {"a": (2, 3), "b": (4,)}
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 4, 60, -1])
-def test_a_file_that_was_cut_short_is_found(file: Path, kept_bytes: int) -> None:
+def test_a_truncated_file_is_detected(file: Path, kept_bytes: int) -> None:
     file.write_bytes(file.read_bytes()[:kept_bytes])
     with pytest.raises(Damaged, match="it is cut short or damaged"):
         read_shapes(file)
 
 
-def test_one_that_has_too_much_is_found(file: Path) -> None:
+def test_excess_bytes_are_detected(file: Path) -> None:
     file.write_bytes(file.read_bytes() + b"more")
     with pytest.raises(Damaged):
         read_shapes(file)
 
 
-def test_what_is_missing_or_of_another_shape_is_named() -> None:
+def test_missing_tensors_and_other_shapes_are_named() -> None:
     check_shapes({"a": (2,), "more": (1,)}, {"a": (2,)})
     with pytest.raises(OtherLayout, match="the tensor b is missing"):
         check_shapes({"a": (2,)}, {"b": (2,)})

@@ -1,4 +1,4 @@
-"""Files of torch.save: good ones read, and everything else refused in one sentence."""
+"""Files of torch.save: valid ones are read, everything else is refused in one sentence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.torch_files import HOOKS, VALUES, Called, Global, Stored, ten
 VOICE = Path(__file__).parents[1] / "data" / "personaplex_voice.pt"
 
 
-def test_reads_what_torch_itself_wrote() -> None:
+def test_reads_a_file_written_by_torch() -> None:
     tensors = read_tensors(VOICE)
     assert {name: (array.shape, str(array.dtype)) for name, array in tensors.items()} == {
         "embeddings": ((20, 1, 1, 64), "float32"),
@@ -168,6 +168,6 @@ def test_refuses_everything_else(tmp_path: Path, make: Callable[[Path], Path], c
     assert "\n" not in str(caught.value)
 
 
-def test_says_so_when_there_is_no_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_tensors(tmp_path / "none.pt")

@@ -26,7 +26,7 @@ def test_one_pool_serves_both_directions(mimi_file: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_call_that_gets_no_decoder_keeps_no_encoder(mimi_file: Path) -> None:
+def test_a_call_without_a_decoder_returns_its_encoder(mimi_file: Path) -> None:
     codecs = CallCodecs.for_calls(mimi_file, 1)
     codecs.fill()
     for _ in range(2):
@@ -37,7 +37,7 @@ def test_a_call_that_gets_no_decoder_keeps_no_encoder(mimi_file: Path) -> None:
 
 
 @pytest.mark.slow
-def test_who_listens_for_words_hears_with_more_codebooks_than_it_speaks_with(mimi_file: Path) -> None:
+def test_listening_uses_more_codebooks_than_speaking(mimi_file: Path) -> None:
     codecs = CallCodecs.for_calls(mimi_file, 1, listening=True)
     codecs.fill()
     assert (codecs.encoders.ready, codecs.decoders.ready) == (2, 2)  # one of each is spare

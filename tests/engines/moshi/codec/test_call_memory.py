@@ -1,4 +1,4 @@
-"""A call of any length takes a bounded memory, measured in a process of its own.
+"""A call of any length needs bounded memory, measured in a separate process.
 
 CI measures two minutes of a call whose codecs are exchanged twice as often as usual;
 ``MOSHI_TEST_FRAMES=8000 uv run pytest -m slow`` of this file measures ten minutes of a usual one. Codecs get
@@ -35,7 +35,7 @@ AT_ONCE = 5  # as a spare codec gets them
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_call_takes_no_more_memory_with_each_codec_that_takes_over(mimi_file: Path) -> None:
+def test_memory_does_not_grow_with_codec_handovers(mimi_file: Path) -> None:
     script = [sys.executable, "-m", "tests.engines.moshi.codec.test_call_memory", str(mimi_file)]
     run = subprocess.run(script, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
     held_mb = {int(frame): float(held) for frame, held in map(str.split, run.stdout.splitlines())}
@@ -46,7 +46,7 @@ def test_a_call_takes_no_more_memory_with_each_codec_that_takes_over(mimi_file: 
 
 
 def main(mimi: Path) -> None:
-    """Feed a call as fast as it takes frames, and print the resident memory now and then."""
+    """Feed a call as fast as it accepts frames, and print the resident memory periodically."""
     codecs = CallCodecs.for_calls(mimi, 1)
     codecs.encoders.handover_frames = EXCHANGED_FRAMES  # and the decoders', in the same pool
     codecs.fill()
@@ -63,7 +63,7 @@ def main(mimi: Path) -> None:
 
 
 def several_at_once(codec: Encoder | Decoder, step: Callable[[Mimi, Sequence[Any]], object]) -> None:
-    """Have each frame of a codec be a list of ``AT_ONCE`` frames."""
+    """Replace each frame of a codec by a list of ``AT_ONCE`` frames."""
     some: Any = codec
     some._step = step
     some._prime = lambda mimi, lists: [step(mimi, frames) for frames in lists]
@@ -71,7 +71,7 @@ def several_at_once(codec: Encoder | Decoder, step: Callable[[Mimi, Sequence[Any
 
 
 def advance(codec: Encoder | Decoder, frames: list[Any]) -> None:
-    """Give a codec its next frames; a spare, which a call's pace would let come up, is waited for."""
+    """Give a codec its next frames; wait for a spare, which would load in time at a call's pace."""
     codec._advance(frames)  # type: ignore[arg-type]
     if (handover := codec._handover) is not None:
         wait_until(lambda: handover._is_level, within_secs=600)  # of little CPU on a busy machine

@@ -1,4 +1,4 @@
-"""Mimi itself: why it is cleaned by more than its own reset."""
+"""Mimi itself: why its own reset is not enough."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def tokens(seed: int) -> Tokens:
 
 
 def snr_db(found: Pcm, expected: Pcm) -> float:
-    """How far below the expected sound the difference is."""
+    """Return how far the difference is below the expected sound, in dB."""
     return float(10 * np.log10(np.sum(np.square(expected)) / max(np.sum(np.square(found - expected)), 1e-30)))
 
 
 def test_rustymimi_s_own_reset_is_not_enough(mimi_file: Path) -> None:
-    """Why ``Mimi.clean`` exists, and why its limit is one for life. If this fails, both can be simpler."""
+    """Why ``Mimi.clean`` exists, and why its limit is for life. If this fails, both can be simplified."""
     mimi = rustymimi.Tokenizer(str(mimi_file), num_codebooks=CODEBOOKS, max_seq_len=8)
     frames = [noise(number).reshape(1, 1, -1) for number in range(4)]
     first = mimi.encode_step(frames[0])

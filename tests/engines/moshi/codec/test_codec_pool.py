@@ -1,4 +1,4 @@
-"""The pool of codecs: loading, lending, replacing, and its end."""
+"""The pool of codecs: loading, lending, replacing, closing."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.support.waiting import wait_until
 MB = 1_000_000
 
 
-def test_says_so_when_it_cannot_be_loaded(tmp_path: Path) -> None:
+def test_a_failed_load_is_reported(tmp_path: Path) -> None:
     (tmp_path / "mimi").write_bytes(b"nothing of the kind")
     with pytest.raises(EngineUnavailable, match=r"mimi cannot be loaded by Mimi: [^\n]+$"):
         MimiPool(tmp_path / "mimi", size=1).fill()
 
 
-def test_says_so_when_none_is_free(mimi_file: Path) -> None:
+def test_an_empty_pool_is_reported(mimi_file: Path) -> None:
     with pytest.raises(EngineBusy, match="try again in a second"):
         MimiPool(mimi_file, size=1).take()
 
 
 @pytest.mark.slow
-def test_one_that_is_used_up_is_replaced_and_its_memory_given_back(mimi_file: Path) -> None:
+def test_a_used_up_codec_is_replaced_and_its_memory_freed(mimi_file: Path) -> None:
     pool = MimiPool(mimi_file, size=1, limit_frames=64)
     pool.fill()
     used_up, other = pool.take(), pool.take()
@@ -47,8 +47,8 @@ def test_one_that_is_used_up_is_replaced_and_its_memory_given_back(mimi_file: Pa
 
 
 @pytest.mark.slow
-def test_half_used_ones_are_replaced_while_nobody_talks(mimi_file: Path) -> None:
-    """Loading one holds the interpreter's lock for a second or more: no call is to stand still for it."""
+def test_half_used_codecs_are_replaced_while_no_call_runs(mimi_file: Path) -> None:
+    """Loading a codec holds the GIL for a second or more, which would interrupt calls."""
     pool = MimiPool(mimi_file, size=1, limit_frames=64)
     pool.fill()
     half_used, talking = pool.take(), pool.take()
@@ -62,7 +62,7 @@ def test_half_used_ones_are_replaced_while_nobody_talks(mimi_file: Path) -> None
     assert half_used not in (pool.take(), pool.take())
 
 
-def test_a_spare_one_is_lent_beyond_those_for_calls(mimi_file: Path) -> None:
+def test_a_spare_is_lent_in_addition_to_the_calls_codecs(mimi_file: Path) -> None:
     pool = MimiPool(mimi_file, size=1, limit_frames=64)
     pool.fill()
     spare = pool.take_spare()
@@ -85,11 +85,11 @@ def test_a_spare_one_is_lent_beyond_those_for_calls(mimi_file: Path) -> None:
 
 
 @pytest.mark.parametrize(("calls", "spares"), [(1, 1), (4, 1), (5, 2), (16, 4)])
-def test_the_spares_are_as_many_as_the_calls_need(tmp_path: Path, calls: int, spares: int) -> None:
+def test_the_number_of_spares_follows_the_number_of_calls(tmp_path: Path, calls: int, spares: int) -> None:
     assert MimiPool(tmp_path, size=2 * calls).spares == spares
 
 
-def test_a_reload_that_fails_is_tried_again_until_it_works(mimi_file: Path, logged: Logged) -> None:
+def test_a_failed_reload_is_retried_until_it_succeeds(mimi_file: Path, logged: Logged) -> None:
     laters = Laters()
     pool = MimiPool(mimi_file, size=2, limit_frames=16, run_later=laters)
     pool._path = mimi_file / "gone"
@@ -107,14 +107,14 @@ def test_a_reload_that_fails_is_tried_again_until_it_works(mimi_file: Path, logg
     assert sum("Mimi cannot be loaded" in line for line in logged.lines) == 2
 
 
-def test_closing_waits_for_what_is_being_loaded(mimi_file: Path) -> None:
+def test_closing_waits_for_a_running_load(mimi_file: Path) -> None:
     pool = MimiPool(mimi_file, size=1, limit_frames=16)
     loading = pool.load_async()
     pool.close()
     assert loading.done()
 
 
-def test_loads_no_more_once_it_is_closed(mimi_file: Path) -> None:
+def test_a_closed_pool_loads_nothing(mimi_file: Path) -> None:
     laters = Laters()
     pool = MimiPool(mimi_file / "gone", size=2, limit_frames=16, run_later=laters)
     pool.replace()

@@ -1,4 +1,4 @@
-"""codec/codec_stages.py: what is under way, and how it ends; a codec that takes no time, and no model."""
+"""codec/codec_stages.py: frames in flight, and how the stages end; with instant codecs and no model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.waiting import until
 
 
 class Stages:
-    """Both stages, and a model between them that answers with what it was given, when it is told to."""
+    """Both stages, with a model between them that returns its input when the test releases it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -68,7 +68,7 @@ async def test_frames_come_out_in_order_with_their_times() -> None:
     assert (line.stages.hung, line.coder.released, line.failures) == ([], 2, [])
 
 
-async def test_at_most_three_frames_are_under_way_and_numbers_count_dropped_ones() -> None:
+async def test_at_most_three_frames_are_in_flight_and_numbers_include_dropped_ones() -> None:
     line = Stages()
     for number in range(LIMIT_FRAMES + 2):
         line.stages.push(frame(number))
@@ -87,7 +87,7 @@ async def test_at_most_three_frames_are_under_way_and_numbers_count_dropped_ones
 
 
 @pytest.mark.parametrize("begun", [True, False])
-async def test_the_end_of_the_frames_is_reported_once_they_are_encoded(*, begun: bool) -> None:
+async def test_the_end_is_reported_once_all_frames_are_encoded(*, begun: bool) -> None:
     line, last = Stages(), list[int]()
     if begun:
         line.stages.begin()
@@ -104,7 +104,7 @@ async def test_the_end_of_the_frames_is_reported_once_they_are_encoded(*, begun:
     assert bool(last) is begun
 
 
-async def test_a_codec_that_hangs_is_named_after_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hanging_codec_is_reported_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec_stages, "CLOSE_GRACE_S", 0.05)
     line, hangs, go_on = Stages(), threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""The seam between two codecs of a call: how it sounds, and that every frame goes to both."""
+"""The seam between two codecs of a call: it is inaudible, and both get every frame."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ SILENT_FROM = SEAM_FRAME + 8
 
 
 def speech(frames: int) -> list[Pcm]:
-    """Give the parrot's greeting again and again, with pauses."""
+    """Return the parrot's greeting, repeated with pauses."""
     pcm, _ = soundfile.read(parrot.GREETING_FILE, dtype="float32")
     spoken = np.concatenate([pcm, np.zeros(FRAME_SAMPLES * 12, np.float32)])
     return list(np.resize(spoken, frames * FRAME_SAMPLES).reshape(frames, FRAME_SAMPLES))
 
 
 @pytest.mark.slow
-def test_the_seam_cannot_be_heard(mimi_file: Path) -> None:
-    """The same tokens, and a difference that is far below the noise of a phone, in speech and in silence."""
+def test_the_seam_is_inaudible(mimi_file: Path) -> None:
+    """The same tokens, and a difference far below a phone's noise, in speech and in silence."""
     pool = MimiPool(mimi_file, size=2, limit_frames=4000)
     pool.fill()
     frames = speech(SILENT_FROM) + [SILENT_FRAME] * (SEAM_FRAME + AFTER_FRAMES - SILENT_FROM)

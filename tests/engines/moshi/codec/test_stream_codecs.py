@@ -1,4 +1,4 @@
-"""A call's codecs: clean for each call, and exchanged within one without an error and without a seam."""
+"""A call's codecs: clean for each call, and exchanged within one without an error or a seam."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def filled(mimi_file: Path) -> MimiPool:
 
 @pytest.fixture
 def pool(filled: MimiPool) -> Iterator[MimiPool]:
-    """Two codecs for a call, and a spare one; all of them are back afterwards."""
+    """Two codecs for a call, and a spare; all of them are returned afterwards."""
     yield filled
     wait_until(lambda: filled.ready == 3 and not filled._lent)
 
 
-def test_gives_frames_of_the_promised_shapes(pool: MimiPool) -> None:
+def test_frames_have_the_documented_shapes(pool: MimiPool) -> None:
     encoder, decoder = Encoder(pool), Decoder(pool)
     frame = encoder.encode(noise(0))
     assert frame.shape == (CODEBOOKS,)
@@ -66,7 +66,7 @@ def test_is_clean_for_the_next_call(pool: MimiPool) -> None:
 
 
 @pytest.mark.slow
-def test_hands_over_while_the_call_goes_on(mimi_file: Path) -> None:
+def test_hands_over_during_the_call(mimi_file: Path) -> None:
     pool = MimiPool(mimi_file, size=2, limit_frames=200, handover_frames=12)
     pool.fill()
     encoder, decoder, unbroken = Encoder(pool), Decoder(pool), Mimi(mimi_file, 200)
@@ -90,7 +90,7 @@ def test_hands_over_while_the_call_goes_on(mimi_file: Path) -> None:
     decoder.release()
 
 
-def test_the_codec_in_use_goes_on_when_the_spare_fails(
+def test_a_failing_spare_does_not_affect_the_codec_in_use(
     pool: MimiPool, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     monkeypatch.setattr(pool, "handover_frames", 2)
@@ -110,7 +110,7 @@ def test_the_codec_in_use_goes_on_when_the_spare_fails(
     encoder.release()
 
 
-def test_a_call_that_ends_during_a_handover_gives_back_both(pool: MimiPool) -> None:
+def test_a_call_that_ends_during_a_handover_returns_both(pool: MimiPool) -> None:
     encoder = Encoder(pool)
     encoder._due_at_frames = 0
     encoder.encode(SILENT_FRAME)
@@ -134,7 +134,7 @@ def test_calls_take_turns_with_the_spare(pool: MimiPool) -> None:
     decoder.release()
 
 
-def test_a_spare_that_hangs_is_given_up_and_replaced(pool: MimiPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_spare_is_abandoned_and_replaced(pool: MimiPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_codecs, "MAX_HANDOVER_FRAMES", 3)
     monkeypatch.setattr(handover, "HUNG_FRAMES", 2)
     monkeypatch.setattr(pool, "handover_frames", 4)
@@ -155,8 +155,8 @@ def test_a_spare_that_hangs_is_given_up_and_replaced(pool: MimiPool, monkeypatch
 
 
 @pytest.mark.slow
-def test_more_codebooks_begin_with_the_same_ones(pool: MimiPool, mimi_file: Path) -> None:
-    """One codec serves the talk and the listening: what Moshi hears does not change."""
+def test_the_first_codebooks_do_not_depend_on_their_number(pool: MimiPool, mimi_file: Path) -> None:
+    """One codec serves talking and listening: Moshi's input does not change."""
     more = MimiPool(mimi_file, size=1, limit_frames=12, codebooks=LISTENING_CODEBOOKS)
     more.fill()
     few, many = Encoder(pool), Encoder(more)

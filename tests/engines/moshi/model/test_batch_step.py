@@ -1,4 +1,4 @@
-"""Several conversations in one step: each says what it says alone, and a fault stays its own."""
+"""Several conversations in one step: each gives its own tokens, and a failure affects its own call only."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def prefix(frames: int) -> ForcedPrefix:
 
 
 def steer(frame: int) -> Overrides:
-    """Every third frame somebody chooses the word, and now and then the whole frame."""
+    """Force the text in every third frame, and sometimes the whole frame."""
     if frame % 9 == 5:
         return Overrides(text=7, audio=np.array([frame % CARD, 1], np.uint32))
     return Overrides(choose_text=lambda drawn: (drawn + 1) % 100) if frame % 3 == 0 else Overrides()
@@ -50,7 +50,7 @@ def steer(frame: int) -> Overrides:
 
 @dataclass
 class Call:
-    """One of the calls that come and go."""
+    """One of several calls, each with its own start and end."""
 
     begins: int
     open_session: Callable[[], LanguageSession]
@@ -84,7 +84,7 @@ def calls(model: Lm) -> list[Call]:
 
 
 def run_together(all_calls: list[Call]) -> list[Said]:
-    """Let all talk, whoever has a frame in one step with the others; now and then a call's frame is late."""
+    """Step all calls together; sometimes one call's frame is late."""
     for tick in range(FRAMES + 40):
         talking = []
         for number, call in enumerate(all_calls):
@@ -100,7 +100,7 @@ def run_together(all_calls: list[Call]) -> list[Said]:
     return [said(call.steps) for call in all_calls]
 
 
-def test_each_says_together_what_it_says_alone() -> None:
+def test_a_batched_step_gives_each_call_the_tokens_of_a_single_step() -> None:
     model = small_lm(context=CONTEXT)
     alone = [call.alone() for call in calls(model)]
     assert run_together(calls(model)) == alone
@@ -113,7 +113,7 @@ def test_each_says_together_what_it_says_alone() -> None:
     [(QUANTIZATIONS[4], mx.float32, 0.98), (Quantization(8, 32), mx.float32, 0.98), (None, mx.bfloat16, 0.9)],
     ids=["q4", "q8", "bfloat16"],
 )
-def test_with_rounded_numbers_nearly_all_tokens_are_the_same(
+def test_in_bfloat16_nearly_all_tokens_are_the_same(
     quantization: Quantization | None, dtype: mx.Dtype, share: float
 ) -> None:
     """A product of several rows may be summed up in another order; after one other token all differ."""
@@ -133,7 +133,7 @@ def test_with_rounded_numbers_nearly_all_tokens_are_the_same(
 
 
 class Fails:
-    """A part of the model that raises when asked to, and else does what it did."""
+    """A part of the model that raises on request, and works otherwise."""
 
     def __init__(self, part: Any, when: Callable[[mx.array], bool]) -> None:
         self.part, self.when, self.failures = part, when, 0
@@ -155,7 +155,7 @@ def three(model: Lm) -> tuple[list[LanguageSession], list[Tokens], list[Said]]:
     return sessions, frames, alone
 
 
-def test_a_step_that_raises_for_all_is_made_one_by_one() -> None:
+def test_a_failing_batch_is_repeated_call_by_call() -> None:
     model = small_lm(context=CONTEXT)
     sessions, frames, alone = three(model)
     together: list[Said] = [[], [], []]
@@ -170,7 +170,7 @@ def test_a_step_that_raises_for_all_is_made_one_by_one() -> None:
     assert together == alone
 
 
-def test_the_one_that_raises_again_fails_alone_and_as_if_nothing_had_been() -> None:
+def test_only_the_call_that_raises_again_fails() -> None:
     model = small_lm(context=CONTEXT)
     sessions, frames, alone = three(model)
     asked = []
@@ -200,7 +200,7 @@ def test_the_one_that_raises_again_fails_alone_and_as_if_nothing_had_been() -> N
     assert together == alone
 
 
-def test_numbers_that_are_none_end_their_own_conversation_only() -> None:
+def test_nan_ends_its_own_conversation_only() -> None:
     model = small_lm(context=CONTEXT)
     sessions, frames, alone = three(model)
     together: list[Said] = [[], [], []]
@@ -222,7 +222,7 @@ def test_numbers_that_are_none_end_their_own_conversation_only() -> None:
     assert sessions[1].frames == 9
 
 
-def test_a_session_that_is_closed_or_fed_wrongly_disturbs_nobody() -> None:
+def test_a_closed_or_misused_session_does_not_affect_the_others() -> None:
     model = small_lm(context=CONTEXT)
     sessions, frames, alone = three(model)
 
@@ -243,7 +243,7 @@ def test_a_session_that_is_closed_or_fed_wrongly_disturbs_nobody() -> None:
     assert said([sessions[1].step(frames[1][2])]) == alone[1][2:3], "the second was stepped all the same"
 
 
-def test_nothing_is_run_for_rows_that_have_nothing_to_draw() -> None:
+def test_rows_with_forced_tokens_skip_the_depformer() -> None:
     model = small_lm(context=CONTEXT)
     forced = LanguageSession(model, MoshiSampling(), 0, prefix=prefix(9))
     free = LanguageSession(model, MoshiSampling(), 1)
@@ -254,7 +254,7 @@ def test_nothing_is_run_for_rows_that_have_nothing_to_draw() -> None:
         assert said(words[1:]) == said([alone.step(caller(number, 2)[1])])
 
 
-def test_a_model_that_nobody_has_any_more_is_freed() -> None:
+def test_an_unreferenced_model_is_freed() -> None:
     mx.clear_cache()
     before_bytes = mx.get_active_memory()
     model = small_lm(dim=128, context=CONTEXT)

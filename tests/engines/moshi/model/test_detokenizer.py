@@ -24,14 +24,14 @@ def test_pieces_join_to_the_text_with_a_space_before_each_word(
     assert "".join(pieces.push(token) for token in tokens) == " bado gimu ra"
 
 
-def test_special_tokens_are_not_said(tokenizer: sentencepiece.SentencePieceProcessor) -> None:
+def test_special_tokens_are_skipped(tokenizer: sentencepiece.SentencePieceProcessor) -> None:
     pieces = Detokenizer(tokenizer)
     assert [pieces.push(token) for token in range(4)] == ["", "", "", ""]
 
 
-def test_a_letter_that_spans_tokens_comes_out_whole(tmp_path: Path) -> None:
+def test_a_letter_split_over_tokens_is_joined(tmp_path: Path) -> None:
     class Bytes:
-        """A tokenizer of bytes: Kyutai's falls back on such pieces for letters that it does not know."""
+        """A tokenizer of bytes: Kyutai's uses such pieces for unknown letters."""
 
         def get_piece_size(self) -> int:
             return 256

@@ -1,4 +1,4 @@
-"""model/evaluate.py: what is wrong with a model's file is one sentence with a remedy."""
+"""model/evaluate.py: errors in a model's file are one sentence with a remedy."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ WEIGHTS = Path("model.safetensors")
         (MemoryError(), r"; buy more, or close other programs\.$"),
     ],
 )
-def test_what_mlx_raises_is_explained(error: Exception, message: str) -> None:
+def test_errors_of_mlx_are_explained(error: Exception, message: str) -> None:
     with pytest.raises(EngineUnavailable, match=message) as caught, loading(WEIGHTS, "buy more"):
         raise error
     assert caught.value.__cause__ is error
 
 
-def test_numbers_that_are_not_finite_are_found_before_a_call() -> None:
+def test_non_finite_weights_are_found_before_a_call() -> None:
     model = tiny_lm(dim=32, layers=1)
     evaluate(WEIGHTS, model)
     model.out_norm.weight = model.out_norm.weight * mx.array(float("nan"))

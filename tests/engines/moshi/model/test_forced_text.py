@@ -1,4 +1,4 @@
-"""The machine that puts chosen words into the text stream, next to Kyutai's own."""
+"""The state machine that puts chosen words into the text stream, compared with Kyutai's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> SentencePieceProcesso
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_decides_as_kyutai_s_machine_does(seed: int) -> None:
+def test_decides_as_kyutai_s_state_machine(seed: int) -> None:
     rng = np.random.default_rng(seed)
     words = [
         Word(tuple(rng.integers(4, 100, rng.integers(1, 5)).tolist()), int(rng.integers(0, 4)))
@@ -60,7 +60,7 @@ def test_the_model_chooses_the_moments() -> None:
     assert decisions(scheduler, [50, 51]) == [50, 51], "after the last word the model is free"
 
 
-def test_a_model_that_only_pads_gets_its_words_all_the_same() -> None:
+def test_words_are_forced_into_a_model_that_only_pads() -> None:
     scheduler = ForcedTextScheduler(max_padding_steps=4)
     scheduler.say([HELLO, THERE])
     assert decisions(scheduler, [3] * 9) == [3, 3, 0, 10, 11, 3, 3, 0, 12]
@@ -83,7 +83,7 @@ def test_nothing_is_lost_or_doubled_when_more_is_said_meanwhile() -> None:
     assert said == [3, 3, 0, 10, 11, 0, 12, 3, 3, 0, 10, 11]
 
 
-def test_tells_when_the_last_word_has_been_heard() -> None:
+def test_reports_when_the_last_word_has_been_played() -> None:
     scheduler = ForcedTextScheduler()
     assert scheduler.done
     scheduler.say([THERE])
@@ -94,14 +94,14 @@ def test_tells_when_the_last_word_has_been_heard() -> None:
     assert done == [False] * 7 + [True]
 
 
-def test_refuses_more_words_than_a_call_could_use() -> None:
+def test_refuses_too_many_words() -> None:
     scheduler = ForcedTextScheduler()
     scheduler.say([THERE] * MAX_WORDS)
     with pytest.raises(ValueError, match="expected at most 1000 words that wait to be said, got 1001"):
         scheduler.say([THERE])
 
 
-def test_spells_each_word_by_itself_with_kyutai_s_spelling(tokenizer: SentencePieceProcessor) -> None:
+def test_tokenizes_each_word_separately_as_kyutai_does(tokenizer: SentencePieceProcessor) -> None:
     words = words_of("Bad’ge (fo): lu", tokenizer)
     expected = [tokenizer.encode(word) for word in ("Bad'ge", "fo", "lu")]
     assert [list(word.pieces) for word in words] == [[id_ for id_ in ids if id_ > 3] for ids in expected]
@@ -110,7 +110,7 @@ def test_spells_each_word_by_itself_with_kyutai_s_spelling(tokenizer: SentencePi
         words_of(" : ()", tokenizer)
 
 
-def test_knows_the_tokens_by_which_a_word_begins(tokenizer: SentencePieceProcessor) -> None:
+def test_recognizes_tokens_that_begin_a_word(tokenizer: SentencePieceProcessor) -> None:
     starts = word_starts(tokenizer)
     assert 0 in starts
     assert 3 not in starts
@@ -118,7 +118,7 @@ def test_knows_the_tokens_by_which_a_word_begins(tokenizer: SentencePieceProcess
 
 
 @pytest.mark.parametrize("text", ["half \ud83d a pair", "\udc00", "a" * 101])
-def test_what_no_tokenizer_takes_and_what_is_no_word(text: str) -> None:
-    """Half a pair was a 500; one word of 16 kB would have been said for minutes."""
+def test_untokenizable_text_and_non_words_are_refused(text: str) -> None:
+    """Half a surrogate pair was a 500; one word of 16 kB would have taken minutes."""
     with pytest.raises(ValueError, match="expected"):
         words_of(text, None)  # the tokenizer is not asked

@@ -1,4 +1,4 @@
-"""The same words as Moshi's own code, for any length, and nothing crosses from call to call."""
+"""The tokens of Moshi's own code, for calls of any length, and no state shared between calls."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def talk(session: LanguageSession, frames: Tokens) -> list[tuple[int, list[int]]
 
 
 class LastPositions:
-    """What Kyutai's PyTorch model attends to, in the plainest way: the last ``context`` positions."""
+    """The attention of Kyutai's PyTorch model in its simplest form: the last ``context`` positions."""
 
     def __init__(self, context: int) -> None:
         self.context, self.offset = context, 0
@@ -66,7 +66,7 @@ class LastPositions:
 
 
 def reference(model: Lm, frames: Tokens, context: int) -> list[tuple[int, list[int], np.ndarray[Any, Any]]]:
-    """Moshi as its paper has it, on moshi_mlx's layers: text, audio and text logits of every answer."""
+    """Moshi as in its paper, on moshi_mlx's layers: text, audio and text logits of every answer."""
     memory: list[Any] = [LayerCache(LastPositions(context)) for _ in model.transformer.layers]  # type: ignore[arg-type]
     scratch = model.depformer.slices[0].transformer.make_cache()
     greedy = Sampler(temp=0)
@@ -101,7 +101,7 @@ def reference(model: Lm, frames: Tokens, context: int) -> list[tuple[int, list[i
 
 
 @pytest.mark.parametrize(("quantization", "dim"), [FLOAT, Q4, Q8])
-def test_says_what_moshi_mlx_says_one_frame_sooner(quantization: Quantization | None, dim: int) -> None:
+def test_gives_moshi_mlx_s_tokens_one_frame_sooner(quantization: Quantization | None, dim: int) -> None:
     model = small_lm(quantization, dim)
     frames = caller(301)
     ours = talk(LanguageSession(model, GREEDY, seed=0), frames)
@@ -137,7 +137,7 @@ def test_attends_to_exactly_the_last_positions(quantization: Quantization | None
 
 
 @pytest.mark.slow
-def test_goes_on_for_minutes_in_the_same_memory_and_time() -> None:
+def test_runs_for_minutes_in_constant_memory_and_time() -> None:
     context, steps = 64, 3000
     model = tiny_lm(dim=32, layers=1, context=context, card=16, text_card=50, codebooks=1)
     session = LanguageSession(model, MoshiSampling(), seed=0)
@@ -156,7 +156,7 @@ def test_goes_on_for_minutes_in_the_same_memory_and_time() -> None:
     assert late < 2 * early
 
 
-def test_sessions_that_take_turns_say_what_each_says_alone() -> None:
+def test_interleaved_sessions_give_the_tokens_of_each_alone() -> None:
     model = small_lm(context=16)
     callers = [caller(30, seed) for seed in range(2)]
     alone = [talk(LanguageSession(model, MoshiSampling(), seed), callers[seed]) for seed in range(2)]
@@ -169,7 +169,7 @@ def test_sessions_that_take_turns_say_what_each_says_alone() -> None:
     assert alone[0] != alone[1]
 
 
-def test_a_temperature_that_is_set_holds_from_the_next_step_on() -> None:
+def test_a_new_temperature_applies_from_the_next_step() -> None:
     model = small_lm(context=16)
     audio = caller(30, seed=3)
     greedy, cooled, warm = (LanguageSession(model, one, seed=1) for one in (GREEDY, GREEDY, MoshiSampling()))
@@ -190,7 +190,7 @@ print(talk(LanguageSession(small_lm(context=16), MoshiSampling(), seed=5), calle
 """
 
 
-def test_a_session_after_a_hundred_others_says_what_it_says_in_a_fresh_process() -> None:
+def test_a_session_does_not_depend_on_a_hundred_earlier_ones() -> None:
     fresh = subprocess.run(  # noqa: S603 - our own words
         [sys.executable, "-c", FIRST_WORDS], capture_output=True, text=True, check=True
     )
@@ -206,8 +206,8 @@ def test_a_session_after_a_hundred_others_says_what_it_says_in_a_fresh_process()
 
 @pytest.mark.parametrize("where", ["transformer", "depformer"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_numbers_that_are_none_end_the_session_and_are_not_said(where: str, value: float) -> None:
-    """Drawing from NaN gives some token or other: it was noise for the rest of the call."""
+def test_nan_ends_the_session_and_is_not_sampled(where: str, value: float) -> None:
+    """Sampling from NaN gives an arbitrary token: it was noise for the rest of the call."""
     model = small_lm()
     session = LanguageSession(model, MoshiSampling(), seed=0)
     talk(session, caller(3))
@@ -231,7 +231,7 @@ def test_closing_a_session_frees_its_memory() -> None:
         session.step(caller(1)[0])
 
 
-def test_speaks_what_is_forced_and_hears_itself_say_it() -> None:
+def test_forced_tokens_are_output_and_fed_back() -> None:
     model, frames = small_lm(), caller(12)
     free = LanguageSession(model, GREEDY, seed=0)
     said = talk(free, frames)
@@ -253,7 +253,7 @@ def test_speaks_what_is_forced_and_hears_itself_say_it() -> None:
     assert talk(session, frames[1:]) != said[1:]
 
 
-def test_a_forced_prefix_is_said_without_the_depformer_and_heard_as_if_it_had_been_drawn() -> None:
+def test_a_forced_prefix_needs_no_depformer_and_conditions_like_sampled_tokens() -> None:
     model, frames = small_lm(), caller(12)
     said = talk(LanguageSession(model, GREEDY, seed=0), frames)
     prefix = tuple(PrefixFrame(text, np.array(audio, np.uint32)) for text, audio in said[:6])

@@ -36,7 +36,7 @@ def alike(one: Snapshot, other: Snapshot) -> bool:
     )
 
 
-def test_slices_leave_the_same_as_one_pass(model: Lm) -> None:
+def test_slices_leave_the_same_cache_as_one_pass(model: Lm) -> None:
     whole = in_slices(reading(model), POSITIONS)
     assert whole.position == POSITIONS
     assert whole.keys[0].shape[2] == POSITIONS
@@ -45,8 +45,8 @@ def test_slices_leave_the_same_as_one_pass(model: Lm) -> None:
 
 
 @pytest.mark.slow
-def test_reading_in_slices_leaves_nothing_behind_in_mlx_s_cache() -> None:
-    """With an accelerator's limit, which is nearly none: a processor's would hide it."""
+def test_prefilling_in_slices_leaves_nothing_in_mlx_s_cache() -> None:
+    """With an accelerator's limit, which is nearly zero: the CPU's would hide it."""
     model = tiny_lm(dim=256, layers=8, codebooks=4, card=32)
     inputs = np.random.default_rng(0).integers(0, 32, (1024, 9)).astype(np.int32)
     before_bytes = mx.set_cache_limit(8 * 2**30)
@@ -58,14 +58,14 @@ def test_reading_in_slices_leaves_nothing_behind_in_mlx_s_cache() -> None:
         mx.set_cache_limit(before_bytes)
 
 
-def test_embeddings_stand_in_place_of_the_first_tokens(model: Lm) -> None:
+def test_embeddings_replace_the_first_tokens(model: Lm) -> None:
     embeddings = np.random.default_rng(1).normal(0, 1, (5, 64)).astype(np.float32)
     whole = in_slices(reading(model, embeddings), POSITIONS)
     assert alike(whole, in_slices(reading(model, embeddings), 3, 4, 13))  # across their end
     assert not alike(whole, in_slices(reading(model), POSITIONS))
 
 
-def test_there_is_no_snapshot_before_the_end(model: Lm) -> None:
+def test_no_snapshot_before_the_end(model: Lm) -> None:
     prefill = reading(model)
     prefill.advance(POSITIONS - 1)
     assert prefill.positions_left == 1

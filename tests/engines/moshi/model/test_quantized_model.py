@@ -1,4 +1,4 @@
-"""model/quantized_model.py: each layer is packed as its file says."""
+"""model/quantized_model.py: each layer is quantized as its file requires."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ SIZES = LmConfig.from_config_dict(tiny_config())
 @pytest.mark.parametrize(
     ("packing", "main", "depformer"), [("none", None, None), ("4", 4, 4), ("8", 8, 8), ("4-8", 4, 8)]
 )
-def test_layers_are_packed_in_the_named_bits(packing: str, main: int | None, depformer: int | None) -> None:
+def test_layers_are_quantized_with_the_given_bits(
+    packing: str, main: int | None, depformer: int | None
+) -> None:
     quantization = quantization_named(packing)
     found = (
         quantization and quantization.of("transformer.layers.0").bits,
@@ -31,7 +33,7 @@ def test_layers_are_packed_in_the_named_bits(packing: str, main: int | None, dep
     assert found == (main, depformer)
 
 
-def test_a_model_has_each_part_in_its_own_bits() -> None:
+def test_each_part_of_a_model_has_its_own_bits() -> None:
     model = build(SIZES, Quantization(4, 32, depformer=Quantization(8, 32)))
     parameters = dict(tree_flatten(model.parameters()))
     packed = {name: tensor for name, tensor in parameters.items() if tensor.dtype == mx.uint32}
@@ -42,10 +44,10 @@ def test_a_model_has_each_part_in_its_own_bits() -> None:
     assert {name.split(".")[0] for name in packed} >= {"transformer", "depformer", "text_emb"}
 
 
-def test_a_model_has_no_cache_that_calls_would_share() -> None:
+def test_a_model_has_no_cache_shared_by_calls() -> None:
     model = build(SIZES, None)
     assert (model.transformer_cache, model.depformer_cache) == ([], [])
 
 
-def test_language_model_py_still_has_these_names() -> None:
+def test_language_model_exports_these_names() -> None:
     assert (language_model.build, language_model.QUANTIZATIONS) == (build, QUANTIZATIONS)

@@ -11,7 +11,7 @@ def position(number: int) -> mx.array:
 
 
 def written(number: int) -> mx.array:
-    """Keys of this number, and values of the same below zero, as a layer writes them: two heads each."""
+    """Keys with this value, and their negative as values, as a layer writes them: two heads each."""
     return mx.concatenate([position(number), position(-number)], axis=1)
 
 
@@ -28,7 +28,7 @@ def test_holds_exactly_the_last_context_positions(context: int) -> None:
 
 
 @pytest.mark.parametrize("settled", [False, True], ids=["before the evaluation", "after it"])
-def test_a_position_that_was_not_counted_is_written_again(settled: bool) -> None:
+def test_an_uncommitted_position_is_overwritten(settled: bool) -> None:
     ring = RingKVCache(2)
     for number in (1, 2, 3):
         ring.write(written(number))
@@ -48,7 +48,7 @@ def test_a_position_that_was_not_counted_is_written_again(settled: bool) -> None
 
 
 def test_writing_does_not_copy_the_ring() -> None:
-    """Half a gigabyte would be moved for each call and step."""
+    """A copy would move half a gigabyte per call and step."""
     ring = RingKVCache(100_000)
     ring.write(written(0))
     ring.commit()
@@ -61,7 +61,7 @@ def test_writing_does_not_copy_the_ring() -> None:
     assert mx.get_peak_memory() - before_bytes < 1000
 
 
-def test_a_prompt_s_cache_holds_everything_in_order() -> None:
+def test_a_prompt_s_cache_contains_everything_in_order() -> None:
     kept = PromptKVCache(5)
     for number in range(5):
         keys, values = kept.update_and_fetch(position(number), position(number))

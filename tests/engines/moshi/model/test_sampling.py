@@ -1,4 +1,4 @@
-"""Draws follow the logits, stay within top-k, and depend on seed and position alone."""
+"""Samples follow the logits, stay within top-k, and depend on seed and position alone."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def draws(sampling: Sampling, times: int) -> Counter[int]:
     return Counter(int(draw(LOGITS, draws_at([noise], [position])[0])) for position in range(times))
 
 
-def test_temperature_zero_takes_the_likeliest() -> None:
+def test_temperature_zero_takes_the_most_likely() -> None:
     assert draws(Sampling(0.0, 3), 5) == {1: 5}
 
 
-def test_draws_as_often_as_the_softmax_says() -> None:
+def test_frequencies_follow_the_softmax() -> None:
     times, temperature = 3000, 0.8
     found = draws(Sampling(temperature, 0), times)
     expected = np.exp(np.array(LOGITS)[0, 0] / temperature)
@@ -40,7 +40,7 @@ def test_draws_as_often_as_the_softmax_says() -> None:
     np.testing.assert_allclose([found[token] / times for token in range(5)], expected, atol=0.04)
 
 
-def test_draws_from_the_k_likeliest_only() -> None:
+def test_samples_are_among_the_top_k() -> None:
     times = 2000
     found = draws(Sampling(0.8, 3), times)
     assert set(found) == {1, 2, 4}
@@ -61,7 +61,7 @@ def test_noise_is_a_function_of_seed_and_position() -> None:
     assert noise(2, 7) != first
 
 
-def test_the_temperature_scales_the_noise_from_when_it_is_set() -> None:
+def test_a_new_temperature_scales_the_noise() -> None:
     noise = Noise(MoshiSampling(), 1, 100, 100, 8)
     noise.set_temperature(0.8)
     before, _ = draws_at([noise], [7])
@@ -85,7 +85,7 @@ def test_greedy_needs_no_noise() -> None:
     assert noise(MoshiSampling(audio=Sampling(0.0, 0))) == (True, False)
 
 
-def test_rows_draw_together_what_each_draws_alone() -> None:
+def test_batched_rows_give_the_samples_of_each_alone() -> None:
     logits = mx.random.normal((4, 1, 50), key=mx.random.key(3)) * 3
     rows = [
         (Noise(MoshiSampling(Sampling(temperature, 25), Sampling(0.8, 9)), seed, 50, 40, 2), position)
@@ -110,7 +110,7 @@ def test_the_defaults_are_those_of_kyutai_s_pytorch_code() -> None:
     assert MoshiSampling() == MoshiSampling(Sampling(0.7, 25), Sampling(0.8, 250))
 
 
-def test_a_temperature_of_its_own_keeps_every_other_setting() -> None:
+def test_a_call_s_temperature_keeps_the_other_settings() -> None:
     """Two places built ``Sampling(temperature, top_k)`` again, and would have lost a new field."""
 
     @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Words that somebody chose, through a whole session: all of them, once, while the caller is heard."""
+"""Chosen words through a whole session: all of them, once, while the caller is heard."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def thread() -> Iterator[ModelThread]:
 
 
 async def texts(line: Surroundings, numbers: range) -> list[int]:
-    """Let the caller speak; gives the text tokens that the call says meanwhile."""
+    """Let the caller speak; return the text tokens of the call meanwhile."""
     return [int(step.text) for step in await line.exchange(numbers)]
 
 
 def words(said: list[int], count: int) -> list[int]:
-    """The first so many that are no padding: while words wait, the model puts in none of its own."""
+    """Return the first tokens that are not padding: while words wait, the model adds none of its own."""
     return [token for token in said if token not in (NEW_WORD_TOKEN, PADDING_TOKEN)][:count]
 
 
-async def test_says_every_word_once_and_in_order_and_hears_the_caller(thread: ModelThread) -> None:
+async def test_says_every_word_once_in_order_and_hears_the_caller(thread: ModelThread) -> None:
     line = Surroundings(thread)
     await line.exchange(range(3))
     line.session.say("100,101 102")
@@ -51,7 +51,7 @@ async def test_says_every_word_once_and_in_order_and_hears_the_caller(thread: Mo
     await line.session.close()
 
 
-async def test_words_that_wait_are_dropped_and_the_one_under_way_is_finished(thread: ModelThread) -> None:
+async def test_waiting_words_are_dropped_and_the_current_one_is_finished(thread: ModelThread) -> None:
     line = Surroundings(thread)
     line.session.say("100,101 102 103")
     said = list[int]()
@@ -65,8 +65,8 @@ async def test_words_that_wait_are_dropped_and_the_one_under_way_is_finished(thr
     await line.session.close()
 
 
-async def test_a_call_without_words_to_say_says_what_it_always_did(thread: ModelThread) -> None:
-    """Steering that is over leaves no trace but what was said, and none at all before."""
+async def test_forcing_does_not_change_calls_without_forced_words(thread: ModelThread) -> None:
+    """Finished forcing leaves no trace but its words, and no trace in calls without it."""
     plain, steered = Surroundings(thread), Surroundings(thread)
     assert await texts(steered, range(6)) == await texts(plain, range(6))
     steered.session.say("100")
@@ -77,7 +77,7 @@ async def test_a_call_without_words_to_say_says_what_it_always_did(thread: Model
     await steered.session.close()
 
 
-async def test_what_the_call_opens_with_is_said_first(thread: ModelThread) -> None:
+async def test_the_opening_is_said_before_queued_words(thread: ModelThread) -> None:
     prepared = opening(5)
     line = Surroundings(thread, prepared)
     line.session.say("100")
@@ -87,7 +87,7 @@ async def test_what_the_call_opens_with_is_said_first(thread: ModelThread) -> No
     await line.session.close()
 
 
-async def test_at_the_end_of_a_call_nobody_waits_for_ever(thread: ModelThread) -> None:
+async def test_the_end_of_a_call_releases_waiters(thread: ModelThread) -> None:
     line = Surroundings(thread)
     await line.exchange(range(2))
     line.session.say("100 101")
@@ -100,7 +100,7 @@ async def test_at_the_end_of_a_call_nobody_waits_for_ever(thread: ModelThread) -
     await asyncio.wait_for(line.session.said(), WAIT_S)
 
 
-async def test_a_call_that_breaks_lets_go_of_who_waits(thread: ModelThread) -> None:
+async def test_a_failing_call_releases_waiters(thread: ModelThread) -> None:
     line = Surroundings(thread)
     await line.exchange(range(1))
     line.session.say("100")
@@ -112,7 +112,7 @@ async def test_a_call_that_breaks_lets_go_of_who_waits(thread: ModelThread) -> N
 
 
 def test_the_model_chooses_the_steps_in_which_it_pads() -> None:
-    """Fed tokens follow from drawn ones by Kyutai's rules, and the audio follows the fed ones."""
+    """Forced tokens follow from sampled ones by Kyutai's rules, and the audio follows the forced ones."""
     model = tiny_lm(dim=32, layers=1, card=CARD, context=16)
     caller = np.random.default_rng(0).integers(0, CARD, (STEPS, 8)).astype(np.uint32)
     scheduler, mirror = ForcedTextScheduler(), ForcedTextScheduler()
@@ -138,7 +138,7 @@ def test_the_model_chooses_the_steps_in_which_it_pads() -> None:
         assert again.audio_tokens.tolist() == step.audio_tokens.tolist()
 
 
-def test_steering_that_changes_nothing_changes_nothing() -> None:
+def test_forcing_the_sampled_tokens_changes_nothing() -> None:
     model = tiny_lm(dim=32, layers=1, card=CARD, context=16)
     caller = np.random.default_rng(0).integers(0, CARD, (STEPS, 8)).astype(np.uint32)
     free, steered = LanguageSession(model, GREEDY, 0), LanguageSession(model, GREEDY, 0)

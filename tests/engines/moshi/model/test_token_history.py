@@ -1,4 +1,4 @@
-"""Which token goes where, checked against the delays' own definition."""
+"""The position of each token, checked against the definition of the delays."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def generated(position: int, codebooks: int = 2) -> np.ndarray[tuple[int], np.dt
     return np.array([500 + position, *[100 * position + c for c in range(codebooks)]], np.int32)
 
 
-def test_start_tokens_stand_before_everything() -> None:
+def test_start_tokens_come_first() -> None:
     assert history([0, 1, 0, 1]).inputs(0).tolist() == [TEXT_START] + [AUDIO_START] * 4
 
 
-def test_a_caller_s_frame_is_read_at_once_and_its_delayed_codebooks_one_position_later() -> None:
+def test_a_caller_s_first_codebook_is_read_at_once_and_the_others_one_position_later() -> None:
     tokens = history([0, 1, 0, 1])
     tokens.say(0, generated(0))
     for time in range(20):
@@ -41,7 +41,7 @@ def test_a_caller_s_frame_is_read_at_once_and_its_delayed_codebooks_one_position
         assert tokens.spoken(position).tolist() == [100 * time, 100 * position + 1]  # type: ignore[union-attr]
 
 
-def test_nothing_is_spoken_before_the_longest_delay_has_passed() -> None:
+def test_no_output_before_the_longest_delay() -> None:
     tokens = history([0, 2, 0, 2])
     for position in range(5):
         tokens.say(position, generated(position))
@@ -50,7 +50,7 @@ def test_nothing_is_spoken_before_the_longest_delay_has_passed() -> None:
         assert (None if spoken is None else spoken.tolist()) == expected
 
 
-def test_a_forced_frame_is_spoken_and_read_in_place_of_what_was_drawn() -> None:
+def test_a_forced_frame_replaces_the_sampled_one() -> None:
     tokens = history([0, 1, 0, 1])
     tokens.say(0, generated(0))
     for time in range(12):
@@ -65,13 +65,13 @@ def test_a_forced_frame_is_spoken_and_read_in_place_of_what_was_drawn() -> None:
         assert tokens.spoken(position).tolist() == expected  # type: ignore[union-attr]
 
 
-def test_the_caller_s_frames_stay_for_a_while() -> None:
+def test_the_caller_s_recent_frames_are_kept() -> None:
     tokens = history([0, 1, 0, 1])
     tokens.hear(3, frame(3))
     assert tokens.heard(3).tolist() == frame(3).tolist()
 
 
-def test_a_silent_prefix_says_nothing_for_so_many_frames() -> None:
+def test_a_silent_prefix_is_silent_for_its_length() -> None:
     silence = np.arange(8, dtype=np.uint32)
     prefix = silent_prefix(3, silence)
     assert [frame.text_token for frame in prefix] == [PADDING_TOKEN] * 3

@@ -1,4 +1,4 @@
-"""Prompted as NVIDIA's own code prompts PersonaPlex: the same tokens afterwards.
+"""PersonaPlex prompted as by NVIDIA's own code: the same tokens afterwards.
 
 ``data/personaplex_golden.npz`` was recorded with NVIDIA/personaplex at 3428dfd and torch 2.13.0 on a CPU, in
 float32: its ``LMModel`` with the weights of ``tests/support/tiny_personaplex.py`` (seed 5, 16 slices), its
@@ -36,7 +36,7 @@ Said = NDArray[np.int64]
 
 
 def load(weights: Path, *, slices: int = 8, **config: int) -> Lm:
-    """Build it and load NVIDIA's file as ``moshi_mlx`` itself does."""
+    """Build the model and load NVIDIA's file as ``moshi_mlx`` itself does."""
     sizes = LmConfig.from_config_dict(personaplex_config(**config) | {"dep_q": slices})
     sizes.depformer.weights_per_step_schedule = list(range(16))  # so many are in the file
     model = build(sizes, None)
@@ -52,12 +52,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def models(checkpoint: Path) -> dict[int, Lm]:
-    """By context; 8 of the 16 slices."""
+    """Models by context; 8 of the 16 slices."""
     return {context: load(checkpoint / "model.safetensors", context=context) for context in CONTEXTS}
 
 
 def talk(session: LanguageSession, frames: int = len(CALLER)) -> Said:
-    """Let a session hear the golden caller: text and 8 codebooks of every position, ``[frames, 9]``."""
+    """Feed a session the golden caller; return text and 8 codebooks of every position, ``[frames, 9]``."""
     rows = []
     for frame in CALLER[:frames]:
         step = session.step(frame)
@@ -67,7 +67,7 @@ def talk(session: LanguageSession, frames: int = len(CALLER)) -> Said:
 
 
 def same_tokens(said: Said, theirs: Said) -> bool:
-    """Compare what is of the same time.
+    """Compare the tokens of equal times.
 
     NVIDIA's call k gives text and audio of one time, that before the caller's frame k. Our step k gives the
     audio of the caller's frame k, and the text of the position that completed it, one later.
@@ -77,9 +77,7 @@ def same_tokens(said: Said, theirs: Said) -> bool:
 
 
 @pytest.mark.parametrize(("kind", "context"), [("voice", 64), ("voice", 3000), ("text", 64)])
-def test_says_what_nvidia_s_code_says_after_the_same_prompt(
-    models: dict[int, Lm], context: int, kind: str
-) -> None:
+def test_gives_nvidia_s_tokens_after_the_same_prompt(models: dict[int, Lm], context: int, kind: str) -> None:
     voice = VOICE if kind == "voice" else None
     session = prompted_session(models[context], GREEDY, 0, voice=voice, prompt_tokens=PROMPT)
     assert session.frames == 0
@@ -91,7 +89,7 @@ def test_says_what_nvidia_s_code_says_after_the_same_prompt(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_says_the_same_in_one_step_with_others_that_come_and_go(models: dict[int, Lm], context: int) -> None:
+def test_gives_the_same_tokens_in_a_changing_batch(models: dict[int, Lm], context: int) -> None:
     model = models[context]
     session = prompted_session(model, GREEDY, 0, voice=VOICE, prompt_tokens=PROMPT)
     others: list[LanguageSession] = []
@@ -127,7 +125,7 @@ def test_prefilled_in_one_pass_in_slices_or_step_by_step_is_the_same(models: dic
 
 
 @pytest.mark.slow
-def test_a_recorded_voice_is_what_nvidia_makes_of_it(models: dict[int, Lm]) -> None:
+def test_a_recorded_voice_equals_nvidia_s(models: dict[int, Lm]) -> None:
     voice = SpokenVoice(GOLDEN["voice_codes"].astype(np.uint32))
     assert voice.frames == read_voice(VOICE).frames == 21
     start = prompted(models[3000], compose(models[3000].cfg, voice, PROMPT))
@@ -140,7 +138,7 @@ def test_without_a_persona_nothing_is_prompted(models: dict[int, Lm]) -> None:
     assert not (talk(LanguageSession(models[3000], GREEDY, 0), 20) == GOLDEN["text_3000"][1:21]).all()
 
 
-def test_eight_slices_of_the_depformer_say_what_sixteen_say_bit_by_bit(checkpoint: Path) -> None:
+def test_eight_depformer_slices_give_the_bits_of_sixteen(checkpoint: Path) -> None:
     """The golden tokens are those of 16 slices, so this is about the last bit."""
     weights = checkpoint / "model.safetensors"
     logits = []
@@ -162,7 +160,7 @@ def test_eight_slices_of_the_depformer_say_what_sixteen_say_bit_by_bit(checkpoin
 
 
 @pytest.mark.slow
-def test_calls_from_one_snapshot_disturb_neither_each_other_nor_the_snapshot(models: dict[int, Lm]) -> None:
+def test_calls_from_one_snapshot_are_independent(models: dict[int, Lm]) -> None:
     model = models[64]
     start = prompted(model, compose(model.cfg, read_voice(VOICE), PROMPT))
     before = [np.array(array).tobytes() for array in start.keys + start.values]
@@ -194,7 +192,7 @@ def test_two_personas_at_once(models: dict[int, Lm]) -> None:
     assert same_tokens(np.array(said[1]), GOLDEN["text_3000"])
 
 
-def test_a_snapshot_takes_what_its_positions_take(models: dict[int, Lm]) -> None:
+def test_a_snapshot_s_size_follows_its_positions(models: dict[int, Lm]) -> None:
     start = prompted(models[3000], compose(models[3000].cfg, read_voice(VOICE), PROMPT))
     assert start.size_bytes == 2 * 2 * 49 * 64 * 4  # keys and values, layers, positions, dim, float32
 
@@ -212,7 +210,7 @@ def test_a_prompt_longer_than_the_context_is_refused(models: dict[int, Lm]) -> N
         prompted_session(models[64], GREEDY, 0, voice=VOICE, prompt_tokens=[5] * 33)
 
 
-def test_tokens_that_the_model_does_not_have_are_refused(models: dict[int, Lm]) -> None:
+def test_unknown_tokens_are_refused(models: dict[int, Lm]) -> None:
     for token in (-1, 101):
         with pytest.raises(PromptUnfit, match=f"Expected text tokens below 101, got {token}"):
             prompted_session(models[64], GREEDY, 0, voice=None, prompt_tokens=[5, token])
@@ -251,10 +249,10 @@ def test_a_seed_gives_the_same_call_from_a_snapshot(models: dict[int, Lm]) -> No
         pytest.param(None, mx.bfloat16, id="bfloat16", marks=pytest.mark.slow),
     ],
 )
-def test_packed_or_in_bfloat16_most_of_what_is_said_is_the_same(
+def test_quantized_or_in_bfloat16_most_tokens_are_the_same(
     quantization: Quantization | None, dtype: mx.Dtype
 ) -> None:
-    """On this processor all of it; elsewhere one pass may round otherwise than steps do."""
+    """On this CPU all of them; elsewhere one pass may round differently from steps."""
     config = LmConfig.from_config_dict(personaplex_config(dim=128, layers=1) | {"dep_q": 8})
     model = randomize(build(config, quantization), quantization, seed=0, dtype=dtype)
     voice = SpokenVoice(GOLDEN["voice_codes"].astype(np.uint32))

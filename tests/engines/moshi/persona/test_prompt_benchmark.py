@@ -8,7 +8,7 @@ from moshi_phone.engines.moshi.persona.prompt_benchmark import STEPS, PromptPace
 from tests.support.tiny_moshi import tiny_lm
 
 
-def test_the_line_compares_one_pass_with_one_by_one() -> None:
+def test_the_line_compares_one_pass_with_single_steps() -> None:
     assert str(PromptPace(170, 89_000_000, 400.4, 50.0, 2.26)) == (
         "Persona and voice: 170 frames, read in 400 ms in one pass (8,500 ms one by one); 89.0 MB, "
         "copied into a call in 2.3 ms."

@@ -1,4 +1,4 @@
-"""Prompts that are read while others talk."""
+"""Prompts that are prefilled during calls."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.support.waiting import wait_until
 
 
 @pytest.mark.slow
-async def test_running_calls_keep_their_steps_while_a_prompt_is_read(tiny_personaplex: Path) -> None:
-    """Between two slices of a prompt everybody who talks is answered, whatever the machine."""
+async def test_running_calls_keep_their_steps_during_a_prefill(tiny_personaplex: Path) -> None:
+    """Between two slices of a prompt, every running call is answered, however slow the machine is."""
     laters = Laters()
     engine = MoshiEngine(options(tiny_personaplex), codec_limit_frames=3000, run_later=laters)
     await engine.start(lambda _: None)

@@ -39,14 +39,14 @@ def voices(tmp_path: Path) -> Voices:
     return Voices(tmp_path)
 
 
-def test_moshi_takes_no_persona(tokenizer: SentencePieceProcessor) -> None:
+def test_moshi_accepts_no_persona(tokenizer: SentencePieceProcessor) -> None:
     resolver = RequestResolver(EngineOptions(), SAMPLING, tokenizer, None)
     assert resolver.supported_overrides == {"greeting", "temperature"}
     assert resolver.voices == []
     assert resolver.role(CallOverrides(persona="You are Anna.")) is None
 
 
-def test_a_request_goes_before_the_options_and_these_before_nvidia_s_default(
+def test_a_request_overrides_the_options_and_these_override_nvidia_s_default(
     tokenizer: SentencePieceProcessor, voices: Voices
 ) -> None:
     resolver = RequestResolver(EngineOptions(persona="badi"), SAMPLING, tokenizer, voices)
@@ -61,13 +61,13 @@ def test_a_request_goes_before_the_options_and_these_before_nvidia_s_default(
     assert resolver.role(CallOverrides()) == default
 
 
-def test_the_word_system_is_put_on_both_sides_once(tokenizer: SentencePieceProcessor, voices: Voices) -> None:
+def test_system_tags_are_added_once(tokenizer: SentencePieceProcessor, voices: Voices) -> None:
     resolver = RequestResolver(EngineOptions(), SAMPLING, tokenizer, voices)
     assert resolver.prompt_tokens(" badi ") == resolver.prompt_tokens("<system> badi <system>")
     assert resolver.prompt_tokens("<system>") != resolver.prompt_tokens("<system> <system>")
 
 
-def test_what_cannot_be_is_refused_and_at_the_start_is_a_reason_not_to(
+def test_invalid_requests_are_refused_and_invalid_options_prevent_the_start(
     tokenizer: SentencePieceProcessor, voices: Voices
 ) -> None:
     resolver = RequestResolver(EngineOptions(), SAMPLING, tokenizer, voices)
@@ -83,7 +83,7 @@ def test_what_cannot_be_is_refused_and_at_the_start_is_a_reason_not_to(
         RequestResolver.at_start(EngineOptions(voice="NATM3"), SAMPLING, tokenizer, voices)
 
 
-def test_a_temperature_is_for_words_and_voice_and_changes_nothing_else(
+def test_a_requested_temperature_applies_to_text_and_audio_only(
     tokenizer: SentencePieceProcessor,
 ) -> None:
     resolver = RequestResolver(EngineOptions(), SAMPLING, tokenizer, None)
@@ -103,14 +103,14 @@ def test_a_temperature_is_for_words_and_voice_and_changes_nothing_else(
         ("badi", "gulo", Greeting(words="gulo")),
     ],
 )
-def test_how_a_call_opens(
+def test_the_greeting_of_a_call(
     tokenizer: SentencePieceProcessor, option: str, request_: str | None, expected: Greeting
 ) -> None:
     resolver = RequestResolver(EngineOptions(greeting=option), SAMPLING, tokenizer, None)
     assert resolver.greeting(CallOverrides(greeting=request_), resolver.default, RECORDED) == expected
 
 
-def test_another_persona_does_not_say_the_default_s_greeting(
+def test_another_persona_does_not_use_the_default_s_greeting(
     tokenizer: SentencePieceProcessor, voices: Voices
 ) -> None:
     resolver = RequestResolver(EngineOptions(), SAMPLING, tokenizer, voices)

@@ -1,4 +1,4 @@
-"""Where voices come from: names, archives that were made to harm, and recordings."""
+"""Voices: names, malicious archives, and recordings."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def archive(path: Path, *adders: Callable[[tarfile.TarFile], None]) -> Path:
     return path
 
 
-def test_unpacks_voices_and_nothing_else(tmp_path: Path) -> None:
+def test_extracts_only_voices(tmp_path: Path) -> None:
     archive(
         tmp_path / "voices.tgz",
         entry("voices", tarfile.DIRTYPE),
@@ -97,7 +97,7 @@ def test_unpacks_voices_and_nothing_else(tmp_path: Path) -> None:
         (entry("voices/NATF2.pt", size=1 << 40), "has 1,099,511,627,776 bytes"),
     ],
 )
-def test_an_archive_made_to_harm_is_refused_whole(
+def test_a_malicious_archive_is_refused_completely(
     tmp_path: Path, bad: Callable[[tarfile.TarFile], None], complaint: str
 ) -> None:
     inside = tmp_path / "a" / "b"
@@ -113,7 +113,7 @@ def test_an_archive_made_to_harm_is_refused_whole(
     assert not list(inside.glob(".voices-*"))
 
 
-def test_an_archive_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path) -> None:
     whole = archive(tmp_path / "whole.tgz", entry("voices/NATF2.pt")).read_bytes()
     for data in (b"", b"nothing of the kind", whole[:-20], whole[:200]):
         (tmp_path / "voices.tgz").write_bytes(data)
@@ -161,7 +161,7 @@ def tone(secs: float, rate_hz: int, channels: int = 1) -> np.ndarray:
         (11_025, 1, "flac", "PCM_16"),
     ],
 )
-def test_a_recording_of_any_rate_is_brought_to_one_loudness(
+def test_a_recording_of_any_rate_is_normalized_to_one_loudness(
     tmp_path: Path, rate_hz: int, channels: int, kind: str, subtype: str
 ) -> None:
     path = tmp_path / f"voice.{kind}"
@@ -173,7 +173,7 @@ def test_a_recording_of_any_rate_is_brought_to_one_loudness(
 
 
 @pytest.mark.parametrize("subtype", ["GSM610", "IMA_ADPCM", "MS_ADPCM", "PCM_U8"])
-def test_a_recording_as_telephone_systems_write_it(tmp_path: Path, subtype: str) -> None:
+def test_a_recording_in_telephone_formats_is_read(tmp_path: Path, subtype: str) -> None:
     soundfile.write(tmp_path / "voice.wav", tone(2.5, 8000), 8000, subtype=subtype)
     # These have whole blocks, the last of which is filled up.
     assert 2.5 <= len(read_recording(tmp_path / "voice.wav")) / SAMPLE_RATE_HZ < 2.6
@@ -196,7 +196,7 @@ def test_a_recording_as_telephone_systems_write_it(tmp_path: Path, subtype: str)
         ),
     ],
 )
-def test_a_recording_that_will_not_do_is_refused(
+def test_an_unusable_recording_is_refused(
     tmp_path: Path, make: Callable[[Path], object], complaint: str
 ) -> None:
     make(tmp_path / "voice.wav")
@@ -206,7 +206,7 @@ def test_a_recording_that_will_not_do_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_the_last_frame_of_a_recording_is_filled_up() -> None:
+def test_the_last_frame_of_a_recording_is_padded() -> None:
     class Counting:
         def __init__(self) -> None:
             self.frames: list[np.ndarray] = []
@@ -225,7 +225,7 @@ PT = Path(__file__).parents[1] / "data" / "personaplex_voice.pt"
 
 
 class Codecs:
-    """Counts the codecs that were lent; their tokens are zeros."""
+    """Counts the borrowed codecs; their tokens are zeros."""
 
     def __init__(self) -> None:
         self.loaned = 0
@@ -263,7 +263,7 @@ def test_a_recording_is_encoded_once_until_it_changes(tmp_path: Path, recording:
     assert codecs.loaned == 2
 
 
-def test_nvidia_s_own_need_no_codec(tmp_path: Path) -> None:
+def test_nvidia_s_voices_need_no_codec(tmp_path: Path) -> None:
     (tmp_path / "NATF2.pt").symlink_to(PT)
     codecs = Codecs()
     load = VoiceLoader(Voices(tmp_path), codecs.borrow)

@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own(folder: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
+    """A copy that may be damaged."""
     return Path(shutil.copytree(folder, tmp_path / "own"))
 
 
@@ -52,7 +52,7 @@ def complaint(model: object) -> str:
 
 
 @pytest.mark.parametrize("pytorch", [False, True])
-def test_loads_both_layouts_and_writes_what_kyutai_s_code_writes(tmp_path: Path, pytorch: bool) -> None:
+def test_loads_both_layouts_and_gives_kyutai_s_text(tmp_path: Path, pytorch: bool) -> None:
     folder = write_tiny_listening(tmp_path / "tiny", pytorch=pytorch)
     found = find_listening(options(folder), lambda _: None)
     assert (found.audio_delay_s, found.silence_s, found.from_pytorch) == (0.5, 0.0, pytorch)
@@ -60,8 +60,8 @@ def test_loads_both_layouts_and_writes_what_kyutai_s_code_writes(tmp_path: Path,
     assert [session.step(frame) for frame in caller(60)[1:]] == json.loads(GOLDEN.read_text())["text"][:59]
 
 
-def test_loads_packed_weights(own: Path) -> None:
-    """As the files are whose names end in ``.q4.safetensors``."""
+def test_loads_quantized_weights(own: Path) -> None:
+    """As in the files whose names end in ``.q4.safetensors``."""
     names = {"tokenizer_name": "tokenizer.model", "moshi_name": "model.q4.safetensors"}
     config = listening_config(dim=128, num_heads=4, **names)  # packed rows are of 32 values
     model = build(LmConfig.from_config_dict(config), Quantization(4, 32))
@@ -75,7 +75,7 @@ def test_loads_packed_weights(own: Path) -> None:
 
 
 @pytest.mark.parametrize("pytorch", [False, True])
-def test_heads_that_the_config_does_not_name_are_found_in_the_file(tmp_path: Path, pytorch: bool) -> None:
+def test_heads_missing_from_the_config_are_found_in_the_file(tmp_path: Path, pytorch: bool) -> None:
     folder = write_tiny_listening(tmp_path / "tiny", pytorch=pytorch)
     config = json.loads((folder / "config.json").read_text())
     del config["extra_heads_num_heads"], config["extra_heads_dim"]
@@ -84,7 +84,7 @@ def test_heads_that_the_config_does_not_name_are_found_in_the_file(tmp_path: Pat
     assert len(load(found).extra_heads) == found.config.extra_heads_num_heads > 0
 
 
-def test_weights_that_are_no_numbers_are_refused(own: Path) -> None:
+def test_nan_weights_are_refused(own: Path) -> None:
     tensors = load_file(own / "model.safetensors")
     tensors["text_linear.weight"][0, 0] = np.inf
     save_file(tensors, own / "model.safetensors")
@@ -92,13 +92,13 @@ def test_weights_that_are_no_numbers_are_refused(own: Path) -> None:
         load(find_listening(options(own), lambda _: None))
 
 
-def test_reads_how_late_it_is(tmp_path: Path) -> None:
+def test_reads_the_model_s_delay(tmp_path: Path) -> None:
     timing = {"audio_delay_seconds": 2.5, "audio_silence_prefix_seconds": 1.0}
     found = find_listening(options(write_tiny_listening(tmp_path, stt_config=timing)), lambda _: None)
     assert (found.audio_delay_s, found.silence_s) == (2.5, 1.0)
 
 
-def test_a_config_may_leave_out_the_depformer(own: Path) -> None:
+def test_a_config_may_omit_the_depformer(own: Path) -> None:
     config = json.loads((own / "config.json").read_text())
     bare = {name: value for name, value in config.items() if not name.startswith("depformer")}
     (own / "config.json").write_text(json.dumps(bare))
@@ -106,12 +106,12 @@ def test_a_config_may_leave_out_the_depformer(own: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer.model", "model.safetensors"])
-def test_names_a_file_that_is_missing(own: Path, file: str) -> None:
+def test_names_a_missing_file(own: Path, file: str) -> None:
     (own / file).unlink()
     assert f"{own / file} is missing; put it there" in complaint(own)
 
 
-def test_names_a_file_that_is_damaged(own: Path) -> None:
+def test_names_a_damaged_file(own: Path) -> None:
     os.truncate(own / "model.safetensors", 1000)
     assert f"{own / 'model.safetensors'}: it is cut short or damaged" in complaint(own)
 
@@ -128,17 +128,17 @@ def test_names_a_file_that_is_damaged(own: Path) -> None:
         ({"moshi_name": 1}, "it cannot be read (expected moshi_name to be text, got int)"),
     ],
 )
-def test_names_what_does_not_fit(own: Path, changes: dict[str, object], words: str) -> None:
+def test_names_mismatched_tensors(own: Path, changes: dict[str, object], words: str) -> None:
     config = json.loads((own / "config.json").read_text())
     (own / "config.json").write_text(json.dumps(config | changes))
     assert words in complaint(own)
 
 
-def test_a_name_that_is_neither_folder_nor_repo() -> None:
+def test_a_name_that_is_neither_a_folder_nor_a_repo_is_refused() -> None:
     assert "There is no folder nowhere/at/all; --listen-model takes a folder" in complaint("nowhere/at/all")
 
 
-def test_fetches_only_what_is_missing_and_then_asks_nobody(
+def test_fetches_missing_files_only_and_then_makes_no_request(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))

@@ -1,4 +1,4 @@
-"""The same text as Kyutai's PyTorch code and, as long as that is right, as moshi_mlx's."""
+"""The text of Kyutai's PyTorch code and, within its valid range, of moshi_mlx."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def listening_lm(**changes: Any) -> Lm:
     return model
 
 
-def test_writes_what_kyutai_s_pytorch_code_writes_far_beyond_the_context() -> None:
+def test_gives_kyutai_s_text_far_beyond_the_context() -> None:
     golden = json.loads(GOLDEN.read_text())
     session = ListeningSession(listening_lm())
     text, heads = [], []
@@ -48,7 +48,7 @@ def test_writes_what_kyutai_s_pytorch_code_writes_far_beyond_the_context() -> No
     np.testing.assert_allclose(first_classes, golden["first_classes"], atol=1e-4)
 
 
-def test_writes_what_moshi_mlx_writes_within_its_context() -> None:
+def test_gives_moshi_mlx_s_text_within_its_context() -> None:
     frames = caller(301)
     model = listening_lm(context=750)
     session = ListeningSession(model)
@@ -65,7 +65,7 @@ def test_writes_what_moshi_mlx_writes_within_its_context() -> None:
         np.testing.assert_allclose(our_heads, np.array(mx.concatenate(their_heads, axis=0))[:, 0], atol=1e-5)
 
 
-def test_gives_probabilities_where_the_file_has_heads_for_them() -> None:
+def test_gives_pause_probabilities_if_the_file_has_heads() -> None:
     session = ListeningSession(listening_lm())
     session.step(caller(1)[0])
     assert session.extra_heads.shape == (HEADS, CLASSES)
@@ -76,7 +76,7 @@ def test_gives_probabilities_where_the_file_has_heads_for_them() -> None:
     assert session.extra_heads.shape == (0, 0)
 
 
-def test_sessions_of_one_model_know_nothing_of_each_other() -> None:
+def test_sessions_of_one_model_are_independent() -> None:
     model = listening_lm()
     alone = ListeningSession(model)
     expected = [alone.step(frame) for frame in caller(30)]
@@ -116,6 +116,6 @@ def test_refuses_a_model_that_speaks() -> None:
         ListeningSession(tiny_lm(dim=32, layers=1))
 
 
-def test_the_tiny_weights_are_all_the_model_s() -> None:
+def test_the_tiny_weights_are_complete() -> None:
     model = Lm(LmConfig.from_config_dict(listening_config()))
     assert dict(tree_flatten(model.parameters())).keys() == listening_weights().keys()

@@ -1,4 +1,4 @@
-"""Listening in spare time: each word with its time, frames skipped where there is none."""
+"""Transcription in spare time: each word with its time; frames are skipped if there is none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DELAY_S = 0.5
 
 
 class SpareTime:
-    """Work that is done when a test says so."""
+    """Spare-time work that runs when a test calls for it."""
 
     def __init__(self) -> None:
         self.jobs: deque[tuple[Callable[[], object], Callable[[BaseException], None], Batch]] = deque()
@@ -89,7 +89,7 @@ def expected(model: Lm, frames: list[tuple[int, Tokens]]) -> list[CallerText]:
     ]
 
 
-def test_gives_each_word_once_with_the_time_at_which_it_was_said(model: Lm) -> None:
+def test_gives_each_word_once_with_its_time(model: Lm) -> None:
     spare = SpareTime()
     ear = listener(model, spare)
     frames = list(enumerate(caller(30)))
@@ -110,7 +110,7 @@ def test_gives_each_word_once_with_the_time_at_which_it_was_said(model: Lm) -> N
     assert spare.needs_s() > 0
 
 
-def test_skips_the_oldest_and_says_so_once_where_there_is_no_time(model: Lm, logged: Logged) -> None:
+def test_without_spare_time_the_oldest_frames_are_skipped_and_logged_once(model: Lm, logged: Logged) -> None:
     spare = SpareTime()
     ear = listener(model, spare)
     frames = list(enumerate(caller(WAITING_FRAMES + 5)))
@@ -124,7 +124,7 @@ def test_skips_the_oldest_and_says_so_once_where_there_is_no_time(model: Lm, log
     assert len(logged.lines) == 1
 
 
-def test_silence_that_the_model_wants_comes_first_and_counts_as_no_time(model: Lm) -> None:
+def test_the_model_s_leading_silence_takes_no_time_of_the_call(model: Lm) -> None:
     spare = SpareTime()
     silence = [np.full(32, 7, np.uint32)] * 20
     ear = listener(model, spare, silence)
@@ -137,7 +137,7 @@ def test_silence_that_the_model_wants_comes_first_and_counts_as_no_time(model: L
     assert list(ear.take().text) == expected(model, all_frames)
 
 
-def test_the_silence_at_the_end_is_not_skipped_and_its_end_is_told_once(model: Lm) -> None:
+def test_the_final_silence_is_not_skipped_and_its_end_is_reported_once(model: Lm) -> None:
     spare, told = SpareTime(), list[int]()
     frames = list(enumerate(caller(WAITING_FRAMES + 19)))
     ear = listener(model, spare, final_silence=[tokens for _, tokens in frames[WAITING_FRAMES:]])
@@ -153,7 +153,7 @@ def test_the_silence_at_the_end_is_not_skipped_and_its_end_is_told_once(model: L
 
 
 @pytest.mark.parametrize("why", ["over before", "over meanwhile", "no silence"])
-def test_who_waits_for_the_end_is_told_whatever_happens(model: Lm, why: str) -> None:
+def test_waiters_for_the_end_are_always_released(model: Lm, why: str) -> None:
     told = list[str]()
     ear = listener(model, SpareTime(), final_silence=list(caller(0 if why == "no silence" else 3)))
     if why == "over before":
@@ -176,7 +176,7 @@ def test_a_model_that_fails_ends_the_listening_and_nothing_else(model: Lm, logge
     ear.close()
 
 
-def test_nothing_is_done_after_the_end(model: Lm) -> None:
+def test_nothing_is_transcribed_after_the_end(model: Lm) -> None:
     spare = SpareTime()
     ear = listener(model, spare)
     ear.hear(0, caller(1)[0])
@@ -191,7 +191,7 @@ def test_nothing_is_done_after_the_end(model: Lm) -> None:
     assert ear._session._rings is None
 
 
-def test_work_for_a_call_that_is_over_waits_for_no_room(model: Lm) -> None:
+def test_work_of_an_ended_call_needs_no_spare_time(model: Lm) -> None:
     jobs, talking = JobQueue(), object()
 
     def in_spare_time(
@@ -214,7 +214,7 @@ def test_work_for_a_call_that_is_over_waits_for_no_room(model: Lm) -> None:
     assert len(jobs) == 0
 
 
-def test_knows_how_long_a_step_takes_and_tries_again_after_a_while(model: Lm) -> None:
+def test_the_step_time_is_estimated_and_lowered_after_long_waiting(model: Lm) -> None:
     spare = SpareTime()
     ear = listener(model, spare)
     ear.hear(0, caller(1)[0])
