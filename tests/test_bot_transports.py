@@ -6,9 +6,11 @@ import asyncio
 import base64
 import fractions
 import json
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import MagicMock, patch
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.runner.types import (
     DailyRunnerArguments,
     LiveKitRunnerArguments,
+    MOQRunnerArguments,
     RunnerArguments,
     SmallWebRTCRunnerArguments,
     WebSocketRunnerArguments,
@@ -36,6 +39,7 @@ from moshi_phone.server import runner
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.runner import RunnerState
+from moshi_phone.server.runner_transport import make_transport
 from moshi_phone.server.settings import Settings
 from moshi_phone.testing import FakeEngine
 from pipelines.any_transport import any_transport
@@ -347,6 +351,7 @@ async def test_what_is_no_start_is_closed_with_a_reason_as_everywhere(engine: As
         # it named "the package None": pipecat's own error has no name
         (DailyRunnerArguments(room_url="https://x.daily.co/x"), "needs the package daily, of an extra"),
         (LiveKitRunnerArguments("room", "wss://x", "token"), "needs the package livekit, of an extra"),
+        (MOQRunnerArguments(serve=True), "needs the package moq, of an extra"),  # was a traceback
     ],
 )
 async def test_what_nothing_answers_is_one_sentence(
@@ -354,6 +359,15 @@ async def test_what_nothing_answers_is_one_sentence(
 ) -> None:
     await bot.bot(call)
     assert sentence in logged.text
+
+
+async def test_moq_has_the_engine_s_rate_at_both_ends() -> None:
+    with patch.dict(sys.modules, {"moq": MagicMock(Error=Exception)}):  # the package is no dependency
+        transport: Any = await make_transport(MOQRunnerArguments(serve=True), None)  # was refused
+    params = transport._params
+    assert (params.audio_in_sample_rate, params.audio_out_sample_rate) == (24_000, 24_000)
+    assert params.audio_in_enabled
+    assert params.audio_out_enabled
 
 
 @pytest.mark.extra

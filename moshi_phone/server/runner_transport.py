@@ -128,14 +128,14 @@ async def make_transport(args: RunnerArguments, kind: str | None) -> BaseTranspo
         )
     try:
         return await create_transport(args, _PARAMS)
-    except ImportError as error:
-        # pipecat raises one of its own, without a name, from the one that names the package
-        package = error.name or getattr(error.__cause__, "name", None)
+    except ValueError as error:
+        raise TransportUnavailable(f"This transport of the runner is not supported: {error}") from error
+    except Exception as error:
+        if (package := _missing_package(error)) is None:
+            raise
         raise TransportUnavailable(
             f"{type(args).__name__}: its transport needs the package {package}, of an extra of pipecat-ai."
         ) from error
-    except ValueError as error:
-        raise TransportUnavailable(f"This transport of the runner is not supported: {error}") from error
 
 
 async def hang_up_unanswered(args: RunnerArguments, code: int, reason: str) -> None:
@@ -150,6 +150,19 @@ async def hang_up_unanswered(args: RunnerArguments, code: int, reason: str) -> N
         await close_socket(args.websocket, code, reason)
     elif isinstance(args, SmallWebRTCRunnerArguments):
         await args.webrtc_connection.disconnect()
+
+
+def _missing_package(error: BaseException | None) -> str | None:
+    """Return the name of the package that could not be imported; None if that was not the cause.
+
+    pipecat raises an ImportError without a name, or for MOQ a bare Exception, while it handles the one that
+    names the package.
+    """
+    while error is not None:
+        if isinstance(error, ImportError) and error.name:
+            return error.name
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _pcm() -> TransportParams:
@@ -189,12 +202,23 @@ def _livekit() -> TransportParams:
     return LiveKitParams(audio_in_enabled=True, audio_out_enabled=True)
 
 
+def _moq() -> TransportParams:
+    from pipecat.transports.moq.transport import MOQParams  # noqa: PLC0415
+
+    return MOQParams(  # its own default would be 16 kHz in; pipecat cannot convert TransportParams to it
+        audio_in_enabled=True,
+        audio_out_enabled=True,
+        audio_in_sample_rate=SAMPLE_RATE_HZ,
+        audio_out_sample_rate=SAMPLE_RATE_HZ,
+    )
+
+
 # Each is imported when a call needs it: the base packages contain none of them.
 _PARAMS: dict[str, Callable[[], Any]] = {
     "webrtc": _pcm,
     "daily": _daily,
     "livekit": _livekit,
-    "moq": _pcm,
+    "moq": _moq,
     PLAIN_SOCKET: _plain_socket,
     EVAL: _eval,
     **dict.fromkeys(TELEPHONY, _socket),
