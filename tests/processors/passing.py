@@ -1,4 +1,4 @@
-"""A stage that keeps what passes."""
+"""A stage that records the frames that pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 
 class Passing(FrameProcessor):
-    """Keeps the frames that pass, in order, and changes nothing."""
+    """Records the frames that pass, in order, and changes nothing."""
 
     def __init__(self) -> None:
         super().__init__(enable_direct_mode=True)
@@ -21,5 +21,5 @@ class Passing(FrameProcessor):
         await self.push_frame(frame, direction)
 
     def of(self, kind: type[Frame]) -> list[Any]:
-        """Those of one kind."""
+        """Return the frames of one kind."""
         return [frame for frame in self.frames if isinstance(frame, kind)]

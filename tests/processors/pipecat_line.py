@@ -25,7 +25,7 @@ TONE = tone(30, 24_000)
 
 
 class Talker(DuplexSession):
-    """Speaks a tone and words in given seconds, hears given words; a step for each frame, at once.
+    """Speaks a tone and words in given seconds, hears given words; answers each frame at once.
 
     Args:
         speaks: from which second to which.
@@ -93,7 +93,7 @@ def phone_line(
     after_moshi: Sequence[FrameProcessor] = (),
     behind: Sequence[FrameProcessor] = (),
 ) -> list[FrameProcessor]:
-    """``phone_call``'s list, with more stages."""
+    """Return ``phone_call``'s list, with more stages."""
     moshi = MoshiProcessor(session) if isinstance(session, DuplexSession) else session
     return [
         transport.input(),
@@ -115,7 +115,7 @@ TWO = pytest.approx(2, abs=0.1)
 
 
 def strength(heard: NDArray[np.float32], hz: float) -> float:
-    """How much of a frequency there is, as the amplitude of its sine."""
+    """Return the amplitude of a frequency."""
     wave_ = np.exp(-2j * np.pi * hz * np.arange(heard.size) / 8_000)
     return float(2 * np.abs(np.dot(heard, wave_)) / heard.size)
 

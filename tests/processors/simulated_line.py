@@ -28,7 +28,7 @@ RATE_HZ = 8_000
 
 
 class PhoneSocket:
-    """A WebSocket with Twilio at its other end: what is sent is played, marks are echoed when they are due.
+    """A WebSocket with Twilio at its other end: audio is played, marks are acknowledged in time.
 
     Args:
         said: what the caller says, 8 kHz; silence before and after it.
@@ -62,7 +62,7 @@ class PhoneSocket:
         self._inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
 
     def heard(self) -> NDArray[np.float32]:
-        """What the ear heard until now, 8 kHz."""
+        """What was played until now, 8 kHz."""
         return pcm.to_float(g711.decode(self.playback.heard(_now_s()).tobytes()))
 
     async def close(self) -> None:
@@ -99,7 +99,7 @@ def call(
     observers: Sequence[Any] = (),
     on_socket: Callable[[PhoneSocket], None] = lambda _: None,
 ) -> tuple[NDArray[np.float32], PhoneSocket]:
-    """Run a call of some seconds, and give what the caller heard (8 kHz) and the socket."""
+    """Run a call of some seconds; return what the caller heard (8 kHz) and the socket."""
 
     async def main() -> tuple[NDArray[np.float32], PhoneSocket]:
         socket = PhoneSocket(said)
@@ -140,7 +140,7 @@ def call(
 
 
 def loud_s(heard: NDArray[np.float32], over: float = 0.02) -> float:
-    """How many seconds of it are no silence, in pieces of 20 ms."""
+    """Return how many seconds are not silent, in steps of 20 ms."""
     pieces = heard[: heard.size // 160 * 160].reshape(-1, 160)
     return float((np.abs(pieces).max(axis=1) > over).sum() * 0.02)
 

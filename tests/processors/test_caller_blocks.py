@@ -15,7 +15,7 @@ def frame(samples: int, rate_hz: int = SAMPLE_RATE_HZ, channels: int = 1) -> Inp
 
 
 @pytest.mark.parametrize("pieces", [[1920, 1920], [3840], [480] * 8, [1000, 1000, 1840], [1919, 1, 1920]])
-def test_whole_blocks_come_out_in_order_whatever_came_in(pieces: list[int]) -> None:
+def test_input_of_any_length_gives_whole_blocks_in_order(pieces: list[int]) -> None:
     blocks, sent, out = CallerBlocks(), 0, []
     for samples in pieces:
         audio = np.arange(sent, sent + samples, dtype="<i2").tobytes()

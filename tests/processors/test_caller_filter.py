@@ -1,4 +1,4 @@
-"""What the stages share that change the caller's audio."""
+"""The base of the stages that filter the caller's audio."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.logs import Logged
 
 
 class Half(CallerFilter):
-    """Halves what is loud, and swallows frames of one sample."""
+    """Halves the amplitude, and withholds frames of one sample."""
 
     def filter(self, samples: np.ndarray) -> np.ndarray:
         if len(samples) == 1:
@@ -20,7 +20,7 @@ class Half(CallerFilter):
         return samples // 2 if samples.any() else samples
 
 
-async def test_only_what_the_caller_says_is_filtered(logged: Logged) -> None:
+async def test_only_the_caller_s_audio_is_filtered(logged: Logged) -> None:
     loud, silent, one = (np.full(80, 2, "<i2").tobytes(), bytes(160), bytes(2))
     sent = [InputAudioRawFrame(audio, 8_000, 1) for audio in (loud, silent, one)]
     others = [InputAudioRawFrame(loud, 16_000, 1), InputAudioRawFrame(loud, 8_000, 2), TextFrame("x")]
@@ -31,6 +31,6 @@ async def test_only_what_the_caller_says_is_filtered(logged: Logged) -> None:
     assert logged.text.count("Half expects mono audio at 8000 Hz") == 1
 
 
-def test_it_is_no_stage_by_itself() -> None:
+def test_the_base_class_cannot_be_used_alone() -> None:
     with pytest.raises(TypeError):
         CallerFilter()  # type: ignore[abstract]

@@ -1,4 +1,6 @@
-"""A text model beside the call: it hears both sides, has words said, calls tools, and nobody waits for it."""
+"""A text model beside the call: it hears both sides, has words said and calls tools, without delaying the
+call.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ QUIET = [DuplexStep(None)] * PAUSE_STEPS
 
 
 class SayingSession(FakeSession):
-    """Remembers what it is to say."""
+    """Records the words that it must say."""
 
     def __init__(self) -> None:
         engine = FakeEngine()
@@ -46,7 +48,7 @@ class SayingSession(FakeSession):
 
 
 class Call:
-    """A pipeline of a delegate alone, and somebody who talks."""
+    """A pipeline of a delegate alone, and scripted speakers."""
 
     def __init__(
         self, api: FakeOpenAi, context: LLMContext | None = None, answer_secs: float = WAIT_S
@@ -121,7 +123,7 @@ async def test_calls_tools_and_hangs_up_after_the_last_words() -> None:
     with fake_openai(ToolCall("open_hours", {"day": "Sunday"}), "Ten to four.", ToolCall("hang_up")) as api:
 
         async def open_hours(params: FunctionCallParams, day: str) -> None:
-            """Tell when the shop is open.
+            """Return the shop's opening hours.
 
             Args:
                 params: of the call.
@@ -152,7 +154,7 @@ async def test_calls_tools_and_hangs_up_after_the_last_words() -> None:
 
 @pytest.mark.parametrize("is_echoed", [True, False])
 async def test_hanging_up_waits_until_the_last_words_have_been_heard(*, is_echoed: bool) -> None:
-    """Twilio plays what was sent, and says so by the echo of a mark; without one, a second is enough."""
+    """Twilio acknowledges played audio by a mark; without one, the wait ends after a second."""
     with fake_openai() as api:
         async with calling(Call(api)) as call:
             loud = SpeechOutputAudioRawFrame(b"\x00\x40" * 640, 8000, 1)
@@ -175,7 +177,7 @@ async def test_hanging_up_waits_until_the_last_words_have_been_heard(*, is_echoe
 
 
 @pytest.mark.slow
-async def test_the_call_goes_on_while_the_model_hangs_and_after_it(logged: Logged) -> None:
+async def test_the_call_continues_while_the_model_hangs_and_afterwards(logged: Logged) -> None:
     with fake_openai(HANG, "Here I am.") as api:
         async with calling(Call(api, answer_secs=2.0)) as call:
             await call.talk(caller("Are you there?"))
@@ -191,7 +193,7 @@ async def test_the_call_goes_on_while_the_model_hangs_and_after_it(logged: Logge
             assert "Are you there" not in "".join(line for line in logged.lines if "DEBUG" not in line)
 
 
-async def test_what_waits_for_a_busy_model_is_bounded() -> None:
+async def test_the_queue_of_a_busy_model_is_bounded() -> None:
     with fake_openai(HANG) as api:
         async with calling(Call(api)) as call:
             await call.talk(caller("Are you there?"))
@@ -203,7 +205,7 @@ async def test_what_waits_for_a_busy_model_is_bounded() -> None:
 
 
 @pytest.mark.slow
-async def test_a_model_that_fails_and_an_engine_that_cannot_say_harm_nobody(logged: Logged) -> None:
+async def test_a_failing_model_or_an_engine_without_words_does_not_affect_the_call(logged: Logged) -> None:
     with fake_openai(FAIL, FAIL, FAIL, "Never said.", "Said.") as api:
         async with calling(Call(api)) as call:
             await call.talk(caller("One."))

@@ -6,7 +6,7 @@ from pipecat.frames.frames import InputDTMFFrame, TextFrame
 from processors.dtmf_actions import DtmfActions
 
 
-def test_each_key_does_what_it_is_for() -> None:
+def test_each_key_runs_its_action() -> None:
     done: list[str] = []
     keys: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The stage in the list: silent until there is an echo, and then without it."""
+"""The stage in the list: transparent until there is an echo, and cancelling from then on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PACKET_SAMPLES = 640
 async def through(
     mode: EchoMode, secs: float = 12, loss_db: float = 15
 ) -> tuple[np.ndarray, np.ndarray, CallMetrics]:
-    """Give what goes into the stage and what comes out of it."""
+    """Return the input and the output of the stage."""
     metrics = CallMetrics()
     path = EchoPath(mode, metrics)
     stage = EchoCanceller(path)
@@ -44,7 +44,7 @@ async def through(
 
 
 @pytest.mark.parametrize("mode", ["auto", "on"])
-async def test_the_echo_goes(mode: EchoMode, logged: Logged) -> None:
+async def test_the_echo_is_cancelled(mode: EchoMode, logged: Logged) -> None:
     near, out, metrics = await through(mode)
     assert power_db(near[5 * 8000 :]) - power_db(out[5 * 8000 :]) >= 20
     assert metrics.echo is not None
@@ -57,8 +57,8 @@ async def test_the_echo_goes(mode: EchoMode, logged: Logged) -> None:
 
 
 @pytest.mark.parametrize("frames_ahead", [1, 3])
-async def test_the_canceller_starts_as_if_it_had_heard_everything(frames_ahead: int) -> None:
-    """It gets the past only when an echo is found, also where the stage is some frames behind the tap."""
+async def test_the_canceller_starts_with_the_past_audio(frames_ahead: int) -> None:
+    """It gets the past only when an echo is found, even if the stage is some frames behind the tap."""
     path, detector, canceller = EchoPath(), EchoDetector(), AcousticEchoCanceller()
     stage = EchoCanceller(path)
     bot = speech(6)
@@ -87,14 +87,14 @@ async def test_off_only_measures(logged: Logged) -> None:
     assert "--echo-cancel off" in logged.text
 
 
-def test_without_the_stage_the_log_says_what_to_do(logged: Logged) -> None:
-    """As in a list for 24 kHz: before, the log said that the echo was cancelled."""
+def test_without_the_stage_the_log_names_the_remedy(logged: Logged) -> None:
+    """As in a list for 24 kHz: the log used to say that the echo was cancelled."""
     path, bot = EchoPath(), speech(6)
     path.take(np.stack((on_the_phone(echo(bot, 250, 15)), on_the_phone(bot)), axis=1))
     assert "it is not cancelled: put an EchoCanceller into the list" in logged.text
 
 
-async def test_without_an_echo_not_a_sample_changes() -> None:
+async def test_without_an_echo_no_sample_changes() -> None:
     near, out, metrics = await through("auto", secs=6, loss_db=90)
     assert (near == out).all()
     assert metrics.echo is None
@@ -107,8 +107,8 @@ def wide_speech(path: Path, secs: float, rate_hz: int) -> Floats:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rate_hz", [16_000, 24_000])
-def test_the_echo_goes_at_other_rates_than_the_phones(rate_hz: int) -> None:
-    """The bot speaks for 12 s, the caller from 6 to 9. Before, the stage passed such audio unchanged."""
+def test_the_echo_is_cancelled_at_other_rates_than_the_phone_s(rate_hz: int) -> None:
+    """The bot speaks for 12 s, the caller from 6 to 9. The stage used to pass such audio unchanged."""
     bot, rng = wide_speech(GREETING_FILE, 12, rate_hz), np.random.default_rng(1)
     at_s = np.arange(len(bot)) / rate_hz
     voice = wide_speech(CALLER_FILE, 12, rate_hz) * ((at_s >= 6) & (at_s < 9))

@@ -6,7 +6,7 @@ from processors.gain import AutomaticGain
 from tests.support.echoes import power_db, speech
 
 
-def test_a_quiet_caller_is_louder_and_another_is_the_same() -> None:
+def test_a_quiet_caller_is_amplified_and_a_normal_one_is_unchanged() -> None:
     for level, least_db, most_db in ((0.2, 8, 18), (2.0, 0, 0)):
         samples = (speech(8, caller=True) * level * 32_767).astype("<i2")
         stage = AutomaticGain()

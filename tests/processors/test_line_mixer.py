@@ -8,7 +8,7 @@ from processors.line_mixer import LineMixer
 
 
 class Music(BaseAudioMixer):
-    """Plays ones, and keeps what it was asked."""
+    """Plays ones, and records its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,16 +28,16 @@ class Music(BaseAudioMixer):
 
 
 @pytest.mark.parametrize(("flows", "mixed"), [(False, b"\1\1"), (True, b"\0\0")])
-async def test_silence_is_mixed_only_while_no_speech_has_the_mixer_s_part(flows: bool, mixed: bytes) -> None:
+async def test_silence_is_mixed_only_without_continuous_speech(flows: bool, mixed: bytes) -> None:
     assert await LineMixer(Music(), lambda: flows).mix(bytes(2)) == mixed
 
 
 @pytest.mark.parametrize("flows", [False, True])
-async def test_a_clip_is_mixed_always(flows: bool) -> None:
+async def test_a_clip_is_always_mixed(flows: bool) -> None:
     assert await LineMixer(Music(), lambda: flows).mix(b"\4\4") == b"\5\5"
 
 
-async def test_all_else_is_the_user_s_mixer_s() -> None:
+async def test_everything_else_is_forwarded_to_the_user_s_mixer() -> None:
     music = Music()
     mixer, enable = LineMixer(music, lambda: True), MixerEnableFrame(enable=False)
     await mixer.start(8_000)

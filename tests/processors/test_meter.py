@@ -24,7 +24,9 @@ AUDIO = [
 
 
 @pytest.mark.parametrize("audio", AUDIO)
-async def test_the_meter_gathers_what_the_stages_say(audio: MulawOutputFrame | OutputAudioRawFrame) -> None:
+async def test_the_meter_collects_the_stages_measurements(
+    audio: MulawOutputFrame | OutputAudioRawFrame,
+) -> None:
     metrics = CallMetrics()
     frames = [
         EngineMetricsFrame(20.0, {"lm": 15.0}, backlog_frames=1, dropped_frames=0),
@@ -53,7 +55,7 @@ async def test_the_meter_gathers_what_the_stages_say(audio: MulawOutputFrame | O
     assert summary["processing"]["total"] == pytest.approx(140)
 
 
-async def test_the_delay_is_mouth_to_ear_and_has_its_parts() -> None:
+async def test_the_delay_is_mouth_to_ear_and_has_parts() -> None:
     metrics = CallMetrics(echo_canceller_ms=11, noise_suppressor_ms=9)
     frames = [
         FilterDelayFrame(1.5),
@@ -68,14 +70,14 @@ async def test_the_delay_is_mouth_to_ear_and_has_its_parts() -> None:
     assert metrics.summary()["delay_parts_ms"] == parts
 
 
-async def test_what_no_stage_tells_stays_nothing() -> None:
+async def test_unreported_measurements_are_absent() -> None:
     metrics = CallMetrics()
     await run_test(Tap(Meter(metrics)), frames_to_send=[AUDIO[1]])
     assert metrics.summary()["frames"] == 1
     assert metrics.stages == {}
 
 
-async def test_what_the_other_side_did_not_take_is_counted_in_the_call() -> None:
+async def test_unsent_messages_are_counted() -> None:
     metrics = CallMetrics()
     frames = [SendMetricsFrame(3), SendMetricsFrame(7)]
     tap = Tap(Meter(metrics))
@@ -84,7 +86,7 @@ async def test_what_the_other_side_did_not_take_is_counted_in_the_call() -> None
     assert metrics.summary()["unsent_messages"] == 7
 
 
-async def test_a_long_way_to_a_server_misses_no_deadline() -> None:
+async def test_network_delay_to_a_server_is_not_a_deadline_miss() -> None:
     metrics = CallMetrics()
     stages = {"opus": 2.0, "wire": 150.0, "server": 40.0}
     frame = EngineMetricsFrame(192.0, stages, backlog_frames=2, dropped_frames=0)
@@ -93,7 +95,7 @@ async def test_a_long_way_to_a_server_misses_no_deadline() -> None:
     assert metrics.stages["wire"].max_ms == pytest.approx(150)
 
 
-async def test_a_frame_that_is_trimmed_away_is_measured_all_the_same() -> None:
+async def test_a_trimmed_frame_is_measured_too() -> None:
     metrics = CallMetrics()
     frames = [
         EngineMetricsFrame(20.0, {"lm": 95.0}, backlog_frames=0, dropped_frames=0),

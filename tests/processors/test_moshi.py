@@ -44,7 +44,7 @@ def heard(value: float, samples: int = 1_920, rate_hz: int = 24_000) -> InputAud
 def talk(
     engine: FakeEngine, frames: list[Frame], secs: float = 1.0, **options: Any
 ) -> tuple[Passing, Passing]:
-    """Send frames through the stage, wait in simulated time, end; gives what came before and after it."""
+    """Send frames through the stage, wait in simulated time, end; return the frames before and after it."""
 
     async def main() -> tuple[Passing, Passing]:
         await engine.start(lambda _: None)
@@ -143,7 +143,7 @@ def test_the_caller_s_last_words_are_passed_on_before_the_end(
     assert isinstance(after.frames[-1], CancelFrame if hangs_up else EndFrame)
 
 
-def test_audio_is_gathered_into_frames() -> None:
+def test_packets_are_assembled_into_frames() -> None:
     engine = FakeEngine()
     pieces = [heard(n / 10, samples=1_000) for n in range(6)]
     _, after = talk(engine, [*pieces])
@@ -151,7 +151,7 @@ def test_audio_is_gathered_into_frames() -> None:
     assert said == b"".join(piece.audio for piece in pieces)[: 3 * 3_840]
 
 
-def test_a_measurement_goes_before_the_speech() -> None:
+def test_a_metrics_frame_precedes_the_speech() -> None:
     _, after = talk(FakeEngine(step_secs=lambda _: 0.03), [heard(0), heard(0)])
     first, second = after.of(EngineMetricsFrame)
     assert first.timings_ms == {"fake": 1.0}
@@ -177,10 +177,10 @@ def test_a_session_that_fails_is_a_permanent_error() -> None:
         (None, "ZeroDivisionError: division by zero"),
     ],
 )
-def test_a_session_of_ones_own_that_gives_something_else_ends_the_call_at_once(
+def test_a_user_s_session_with_invalid_output_ends_the_call_at_once(
     pcm: Any, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was silent until the watchdog barked, or noise."""
+    """It was silent until the watchdog expired, or noise."""
 
     async def outputs(_: FakeSession) -> AsyncIterator[DuplexStep]:
         yield DuplexStep(np.zeros(1920, np.float32) if pcm is None else pcm)
@@ -193,12 +193,12 @@ def test_a_session_of_ones_own_that_gives_something_else_ends_the_call_at_once(
     assert sentence in error.error
 
 
-def test_a_session_that_hangs_is_a_permanent_error() -> None:
+def test_a_hanging_session_is_a_permanent_error() -> None:
     before, _ = talk(FakeEngine(step_secs=lambda _: 60), [heard(0)], secs=6, hang_secs=5)
     assert [error.error for error in before.of(ErrorFrame)] == ["The engine gave no answer for 5 s"]
 
 
-def test_a_session_that_is_slow_but_answers_is_left_alone() -> None:
+def test_a_slow_session_that_answers_is_not_an_error() -> None:
     before, after = talk(
         FakeEngine(step_secs=lambda _: 4), [heard(0), heard(0), heard(0)], secs=20, hang_secs=5
     )
@@ -206,13 +206,13 @@ def test_a_session_that_is_slow_but_answers_is_left_alone() -> None:
     assert len(after.of(SpeechOutputAudioRawFrame)) == 3
 
 
-def test_a_caller_who_says_nothing_is_owed_nothing() -> None:
+def test_without_input_no_answer_is_overdue() -> None:
     before, _ = talk(FakeEngine(), [heard(0)], secs=60, hang_secs=5)
     assert not before.of(ErrorFrame)
 
 
-def test_another_rate_is_resampled_and_told_once(logged: Logged) -> None:
-    """With pipecat's default of 16 kHz it was a hundred errors and silence."""
+def test_another_rate_is_resampled_and_logged_once(logged: Logged) -> None:
+    """With pipecat's default of 16 kHz it used to be a hundred errors, and silence."""
     before, after = talk(FakeEngine(), [heard(0.25, 1_280, rate_hz=16_000) for _ in range(4)])
     assert not before.of(ErrorFrame)
     assert len(after.of(SpeechOutputAudioRawFrame)) == 4
@@ -222,21 +222,21 @@ def test_another_rate_is_resampled_and_told_once(logged: Logged) -> None:
     assert "put Resampler(16000, 24000) before it" in logged.text
 
 
-def test_a_forgotten_decoder_is_told_once() -> None:
+def test_a_missing_decoder_is_logged_once() -> None:
     before, _ = talk(FakeEngine(), [MulawInputFrame(bytes(640)) for _ in range(40)])
     (error,) = before.of(ErrorFrame)
     assert error.error == "MoshiProcessor expects PCM audio, got µ-law: put MulawDecoder() before it"
     assert not error.processor.is_usable
 
 
-def test_mulaw_beside_pcm_is_left_alone() -> None:
+def test_mulaw_beside_pcm_is_passed_on() -> None:
     """A branch of a ParallelPipeline may pass it."""
     before, _ = talk(FakeEngine(), [frame for _ in range(20) for frame in (MulawInputFrame(b"x"), heard(0))])
     assert not before.of(ErrorFrame)
 
 
 def test_the_fake_is_a_mirror() -> None:
-    """The tests above mean something only if what comes out is what went in."""
+    """The tests above need this: the output is the input."""
 
     async def main() -> None:
         engine = FakeEngine()

@@ -37,7 +37,7 @@ async def test_decoder_gives_phone_pcm() -> None:
 
 
 async def test_encoder_before_an_output_that_takes_pcm_is_an_error() -> None:
-    """phone_call on a transport of pipecat's was a silent call, and nothing said why."""
+    """phone_call on another pipecat transport was a silent call without an explanation."""
     output = BaseOutputTransport(TransportParams(audio_out_enabled=True))
     _, errors = await run_test(Pipeline([MulawEncoder(), FrameLogger(), output]), frames_to_send=[])
     (error,) = errors
@@ -57,7 +57,7 @@ async def test_encoder_gives_mulaw() -> None:
 
 
 @pytest.mark.parametrize("kind", [OutputAudioRawFrame, TTSAudioRawFrame, SpeechOutputAudioRawFrame])
-async def test_the_kind_of_what_was_encoded_is_kept(kind: type[OutputAudioRawFrame]) -> None:
+async def test_the_kind_of_frame_is_kept(kind: type[OutputAudioRawFrame]) -> None:
     frame = kind(bytes(640), 8_000, num_channels=1)
     frame.interruptible = False
     (encoded,), _ = await run_test(MulawEncoder(), frames_to_send=[frame])
@@ -66,13 +66,13 @@ async def test_the_kind_of_what_was_encoded_is_kept(kind: type[OutputAudioRawFra
 
 
 async def test_the_callers_own_audio_is_not_encoded() -> None:
-    """The caller heard themselves: a recognizer passes what it hears."""
+    """The caller heard themselves, because a recognizer passes on its input."""
     heard = InputAudioRawFrame(bytes(640), 8_000, num_channels=1)
     frames, _ = await run_test(MulawEncoder(), frames_to_send=[heard])
     assert frames == [heard]
 
 
-async def test_a_forgotten_resampler_is_told_once_and_made_good(logged: Logged) -> None:
+async def test_a_missing_resampler_is_logged_once_and_replaced(logged: Logged) -> None:
     frames, errors = await run_test(
         MulawEncoder(),
         frames_to_send=[OutputAudioRawFrame(bytes(3_840), 24_000, num_channels=1) for _ in range(3)],
@@ -84,7 +84,7 @@ async def test_a_forgotten_resampler_is_told_once_and_made_good(logged: Logged) 
     assert "put Resampler(24000, 8000) before it" in logged.text
 
 
-async def test_chunks_that_are_no_whole_samples_are_encoded_whole() -> None:
+async def test_chunks_with_incomplete_samples_are_joined() -> None:
     audio = np.arange(-32_000, 32_000, 250).astype("<i2").tobytes()
     pieces = [audio[at : at + 7] for at in range(0, len(audio), 7)]
     frames, errors = await run_test(

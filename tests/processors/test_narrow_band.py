@@ -1,4 +1,4 @@
-"""A filter of the phone's rate in a stream of another rate: no click where it begins, no sample lost."""
+"""A filter of the phone's rate in a stream of another rate: no click where it starts, no sample lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RATE_HZ = 24_000
 
 
 def through(samples: Floats, size: int, held_bytes: int = 0) -> tuple[Floats, NarrowBand]:
-    """Let half of the samples pass, then filter the rest in pieces, with a filter that holds bytes back."""
+    """Pass half of the samples, then filter the rest in blocks, with a filter that buffers bytes."""
     held = b""
 
     def clean(audio: bytes) -> bytes:
@@ -33,7 +33,7 @@ def through(samples: Floats, size: int, held_bytes: int = 0) -> tuple[Floats, Na
 
 @pytest.mark.parametrize("size", [240, 480, 1000, 1920])
 @pytest.mark.parametrize("held_bytes", [0, 320])
-def test_a_tone_goes_on_without_a_click(size: int, held_bytes: int) -> None:
+def test_a_tone_continues_without_a_click(size: int, held_bytes: int) -> None:
     tone = (0.3 * np.sin(2 * np.pi * 300 * np.arange(RATE_HZ) / RATE_HZ)).astype(np.float32)
     out, band = through(tone, size, held_bytes)
     assert np.abs(np.diff(out)).max() < 1.5 * np.abs(np.diff(tone)).max()
@@ -42,7 +42,7 @@ def test_a_tone_goes_on_without_a_click(size: int, held_bytes: int) -> None:
     assert np.allclose(out[end : end + 2000], tone[end - late : end - late + 2000], atol=0.01)
 
 
-def test_above_4_khz_nothing_comes_through() -> None:
+def test_nothing_above_4_khz_passes() -> None:
     tone = (0.3 * np.sin(2 * np.pi * 6000 * np.arange(RATE_HZ) / RATE_HZ)).astype(np.float32)
     out, band = through(tone, 480)
     assert band.delay_ms == 3

@@ -7,7 +7,7 @@ from processors.noise import NoiseSuppressor
 from tests.support.echoes import power_db
 
 
-def test_noise_is_weaker_and_the_delay_is_told() -> None:
+def test_noise_is_attenuated_and_the_delay_is_reported() -> None:
     metrics = CallMetrics()
     stage = NoiseSuppressor(metrics)
     assert metrics.noise_suppressor_ms == 0  # no audio has passed yet

@@ -27,7 +27,7 @@ def bot(text: str) -> Frame:
     return TTSTextFrame(text, text_type=TextType.TOKEN)
 
 
-def test_what_the_caller_says_acts_once() -> None:
+def test_a_caller_s_phrase_triggers_once() -> None:
     done: list[str] = []
     watch = PhraseTrigger(["a human"], done.append, by_both=False)
     watch.observe(bot(" I am no human, a human. "))
@@ -39,7 +39,7 @@ def test_what_the_caller_says_acts_once() -> None:
     assert done == ["the caller asked for it"]
 
 
-def test_goodbye_takes_both() -> None:
+def test_goodbye_must_be_said_by_both() -> None:
     done: list[str] = []
     watch = PhraseTrigger(["goodbye", "bye"], done.append, by_both=True)
     watch.observe(caller(" Goodbye."))
@@ -51,7 +51,7 @@ def test_goodbye_takes_both() -> None:
     assert done == ["both said goodbye"]
 
 
-def test_a_pause_ends_what_the_bot_said_as_well() -> None:
+def test_a_pause_ends_the_bot_s_words_too() -> None:
     done: list[str] = []
     watch = PhraseTrigger(["goodbye"], done.append, by_both=True)
     watch.observe(caller(" Goodbye."))
@@ -75,11 +75,11 @@ def heard(*pieces: str) -> list[bool]:
     return [matcher.hear(piece) for piece in pieces]
 
 
-def test_words_without_what_writing_adds() -> None:
+def test_punctuation_and_case_are_ignored() -> None:
     assert words_of(" I'd like, please: Zürich’s — 42.") == ["i'd", "like", "please", "zürich's", "42"]
 
 
-def test_a_phrase_in_pieces_is_found_when_its_last_word_is_over() -> None:
+def test_a_phrase_in_pieces_is_found_after_its_last_word() -> None:
     assert heard(" Could I", " sp", "eak", " to a", " hu", "man", " please") == [False] * 6 + [True]
     assert heard(" Speak, to A human.") == [True]
     assert heard(" operator", ",") == [False, True]
@@ -93,17 +93,17 @@ def test_a_pause_ends_a_word() -> None:
 
 
 @pytest.mark.parametrize("said", [" speak to a humanist.", " speak to some human.", " cooperator.", ""])
-def test_what_is_no_phrase(said: str) -> None:
+def test_other_words_do_not_trigger(said: str) -> None:
     assert heard(said) == [False]
 
 
-def test_no_phrases_are_never_found() -> None:
+def test_without_phrases_nothing_triggers() -> None:
     matcher = PhraseMatcher(["", "…"])
     assert not matcher.hear(" … anything at all.")
 
 
 @given(st.lists(st.sampled_from([" so", " what", "ever", ".", " to a human", " speak"]), max_size=60))
-def test_memory_is_bounded_and_the_phrase_still_found(pieces: list[str]) -> None:
+def test_memory_is_bounded_and_the_phrase_is_still_found(pieces: list[str]) -> None:
     matcher = PhraseMatcher(PHRASES)
     for piece in pieces:
         matcher.hear(piece)

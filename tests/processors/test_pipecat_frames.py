@@ -54,7 +54,7 @@ def test_tts_speak_frame_is_said_in_the_engine_s_own_voice() -> None:
     assert not behind.of(TTSSpeakFrame)
 
 
-def test_an_interruption_drops_the_words_that_wait() -> None:
+def test_an_interruption_drops_waiting_words() -> None:
     session = FakeSession()
     call(
         lambda t: phone_line(t, session),
@@ -97,7 +97,7 @@ def test_settings_are_updated() -> None:
 
 @pytest.mark.parametrize("kind", [OutputDTMFFrame, OutputDTMFUrgentFrame])
 def test_keys_are_heard_as_their_tones(kind: Any) -> None:
-    """Twilio's stream has no message for them; a menu at the other end hears the tones all the same."""
+    """Twilio's stream has no message for them; a menu at the other end still hears the tones."""
     keys = kind(buttons=[KeypadEntry.FIVE])
     heard, _ = call(
         lambda t: phone_line(t, Talker(speaks=())), 12, script=lambda worker, _: _queue(worker, keys)
@@ -111,7 +111,7 @@ def test_keys_are_heard_as_their_tones(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [OutputTransportMessageFrame, OutputTransportMessageUrgentFrame])
-def test_messages_are_told_once(kind: Any, logged: Logged) -> None:
+def test_application_messages_are_logged_once(kind: Any, logged: Logged) -> None:
     messages = [kind(message={"n": n}) for n in range(5)]
     heard, _ = call(lambda t: phone_line(t, Talker()), 4, script=lambda worker, _: _queue(worker, *messages))
     assert loud_s(heard) == TWO
@@ -136,7 +136,7 @@ def without(kind: type[FrameProcessor], nth: int = 0) -> Any:
         (Resampler, 1, "put Resampler(24000, 8000) before it", 2),
     ],
 )
-def test_a_forgotten_stage_is_told_once(
+def test_a_missing_stage_is_logged_once(
     kind: type[FrameProcessor], nth: int, told: str, secs: float, logged: Logged
 ) -> None:
     heard, _ = call(without(kind, nth), 5)
@@ -145,7 +145,7 @@ def test_a_forgotten_stage_is_told_once(
 
 
 def test_pipecat_s_serializer_is_not_for_this_transport() -> None:
-    """The call began, and a reading task that had failed left it silent."""
+    """The call started, and a failed reading task left it silent."""
     serializer: Any = TwilioFrameSerializer(
         "MZ1", params=TwilioFrameSerializer.InputParams(auto_hang_up=False)
     )
@@ -178,7 +178,7 @@ def test_client_connected_and_disconnected() -> None:
     assert len(seen.of(ClientConnectedFrame)) == 1
 
 
-def test_turn_frames_go_both_ways() -> None:
+def test_turn_frames_are_pushed_both_ways() -> None:
     before, after = Passing(), Passing()
     call(lambda t: phone_line(t, Talker(hears=HEARS), before=[before], after_moshi=[after]), 8)
     for seen in (before, after):

@@ -1,4 +1,4 @@
-"""pipecat's aggregators, observers and processors in the list, each where its documentation puts it."""
+"""pipecat's aggregators, observers and processors in the list, each where its documentation places it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.support.logs import Logged
 
 
 def heard_s(*stages: FrameProcessor, place: str = "before", secs: float = 5, **options: Any) -> float:
-    """Seconds of the two that the session speaks, with more stages in one place."""
+    """Return how many of the session's two seconds of speech are heard, with more stages in one place."""
     heard, _ = call(lambda t: phone_line(t, Talker(), **{place: stages}), secs, **options)
     return loud_s(heard)
 
@@ -57,7 +57,7 @@ CONVERSATION = [
 
 
 def test_context_aggregator_pair_holds_both_sides_in_order() -> None:
-    """As in pipecat's documentation: nothing of the caller's reached it."""
+    """As in pipecat's documentation; the caller's words did not reach it."""
     context, pair = aggregators()
     session = Talker([(2, 4), (7, 9)], HEARS)
     heard, _ = call(lambda t: phone_line(t, session, before=[pair.user()], behind=[pair.assistant()]), 12)
@@ -97,7 +97,7 @@ def test_metrics_of_a_response() -> None:
 
 
 def test_user_mute_and_the_session_s_clock() -> None:
-    """A muted caller's audio is held back, and it is the clock: the session would never speak, nor unmute."""
+    """A muted caller's audio is withheld, but it is the session's clock: it would never speak, nor unmute."""
     mute = MuteUntilFirstBotCompleteUserMuteStrategy()  # type: ignore[no-untyped-call]
     _, pair = aggregators(user_mute_strategies=[mute])
     session = Talker()
@@ -160,7 +160,7 @@ def test_parallel_pipeline() -> None:
 
 
 class Ears(FrameProcessor):
-    """The other branch: takes the caller's audio, and lets none of it out again."""
+    """The other branch: takes the caller's audio, and passes none of it on."""
 
     def __init__(self, seen: Passing) -> None:
         super().__init__()
@@ -179,8 +179,10 @@ def _parallel(*stages: FrameProcessor) -> ParallelPipeline:
 
 
 @pytest.mark.parametrize("switched", [True, False])
-def test_two_engines_at_once_are_told_and_switched_ones_are_heard(logged: Logged, *, switched: bool) -> None:
-    """In parallel, the pauses of each cut the other's speech: it was silence in the log."""
+def test_two_parallel_engines_are_logged_and_switched_ones_are_heard(
+    logged: Logged, *, switched: bool
+) -> None:
+    """In parallel, each one's pauses cut the other's speech, and nothing was logged."""
     engines = [MoshiProcessor(Talker([(1, 3)])), MoshiProcessor(Talker([(4, 5)]))]
     both = ServiceSwitcher([*engines]) if switched else _parallel(*engines)
     heard, _ = call(lambda t: phone_line(t, both), 8)

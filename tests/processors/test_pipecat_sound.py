@@ -46,7 +46,7 @@ from tests.support.logs import Logged
 
 
 class SoxrStage(FrameProcessor):
-    """pipecat's resampler as a stage, as one would write it to compare it with ours."""
+    """pipecat's resampler as a stage, for comparison with ours."""
 
     def __init__(self, out_hz: int) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ def speech() -> NDArray[np.float32]:
 
 
 class AtOnce(Executor):
-    """In place of a thread: simulated time would run on while that works."""
+    """Replaces a thread: simulated time would pass while it works."""
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         done: Future[Any] = Future()
@@ -99,8 +99,8 @@ class AtOnce(Executor):
 
 
 @pytest.mark.parametrize("place", ["at_8_khz", "before"])
-def test_a_detector_of_a_fixed_rate_behind_the_resampler_is_told(place: str, logged: Logged) -> None:
-    """It took 24 kHz for 8, and nothing said why no turn was ever found. An STT does the same."""
+def test_a_detector_at_the_wrong_rate_is_logged(place: str, logged: Logged) -> None:
+    """It took 24 kHz for 8, and found no turn, without a message. An STT does the same."""
 
     class Anything(VADAnalyzer):
         def num_frames_required(self) -> int:
@@ -134,7 +134,7 @@ def test_vad_processor() -> None:
 
 
 class Halves(BaseAudioFilter):
-    """A filter as pipecat's interface has them; pipecat's own need keys or models."""
+    """A filter with pipecat's interface; pipecat's own ones need keys or models."""
 
     def __init__(self) -> None:
         self.rates_hz: list[int] = []
@@ -155,7 +155,7 @@ class Halves(BaseAudioFilter):
 
 @pytest.mark.parametrize("is_configured", [False, True])
 def test_audio_filters_of_transport_params(*, is_configured: bool) -> None:
-    """Also by a pipeline function, which is given a transport: it could not have any."""
+    """Also by a pipeline function, which gets a transport: it had no way to set any."""
     inward, outward, session = Halves(), Halves(), Talker()
     params = TransportParams(audio_in_filter=inward, audio_out_filter=outward)
 
@@ -207,7 +207,7 @@ def test_soundfile_mixer_under_continuous_speech(tmp_path: Path) -> None:
     assert max(late_s[-20:]) < 0.25
 
 
-def test_soundfile_mixer_without_anybody_who_speaks(tmp_path: Path) -> None:
+def test_soundfile_mixer_without_speech(tmp_path: Path) -> None:
     def stages(transport: TwilioTransport) -> list[FrameProcessor]:
         return [transport.input(), MulawDecoder(), MulawEncoder(), transport.output()]
 
@@ -244,7 +244,7 @@ class Silent(Talker):
 
 
 class Announcer(TTSService):
-    """A TTS that says everything with a tone of one second, at once."""
+    """A TTS that says everything as a tone of one second, at once."""
 
     def __init__(self) -> None:
         super().__init__(sample_rate=24_000, settings=TTSSettings(model=None, voice=None, language=None))
@@ -257,7 +257,7 @@ class Announcer(TTSService):
 
 @pytest.mark.parametrize("place", ["before", "after_moshi"])
 def test_a_tts_for_announcements_does_not_repeat_the_engine_s_words(place: str) -> None:
-    """Behind the engine, it said each of its words as well: 16.7 s for 3."""
+    """Behind the engine, it also said each of its words: 16.7 s for 3."""
     announcer = Announcer()
 
     async def announce(worker: PipelineWorker, _: TwilioTransport) -> None:

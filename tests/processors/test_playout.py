@@ -16,7 +16,7 @@ SILENCE = np.random.default_rng(1).normal(0, 20, 640).astype(np.int16)  # a quie
 
 
 class Clock:
-    """Says what the test has set."""
+    """Returns the time set by the test."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -29,7 +29,7 @@ def audio(samples: NDArray[np.int16], rate_hz: int = 8_000, channels: int = 1) -
     return SpeechOutputAudioRawFrame(samples.astype("<i2").tobytes(), rate_hz, num_channels=channels)
 
 
-async def test_governor_sends_a_mark_at_the_start_and_behind_the_first_audio() -> None:
+async def test_governor_sends_a_mark_at_the_start_and_after_the_first_audio() -> None:
     governor = PlayoutGovernor(now_s=Clock())
     frames, _ = await run_test(
         governor,
@@ -52,7 +52,7 @@ async def test_governor_sends_a_mark_at_the_start_and_behind_the_first_audio() -
 
 
 @pytest.mark.parametrize(("gap_s", "is_told"), [(12.0, False), (0.0, True)])
-async def test_speech_in_a_burst_has_two_sources_unless_a_stall_precedes_it(
+async def test_a_burst_of_speech_without_a_stall_means_two_sources(
     gap_s: float, *, is_told: bool, logged: Logged
 ) -> None:
     clock = Clock()
@@ -67,7 +67,7 @@ async def test_speech_in_a_burst_has_two_sources_unless_a_stall_precedes_it(
     assert ("only one MoshiProcessor may speak" in logged.text) is is_told
 
 
-async def test_governor_trims_what_came_too_early_and_says_so() -> None:
+async def test_governor_trims_early_audio_and_reports_it() -> None:
     clock = Clock()
     governor = PlayoutGovernor(target_ms=40, now_s=clock)
     sent = [*(audio(SPEECH) for _ in range(3)), *(audio(SILENCE) for _ in range(3))]
@@ -81,7 +81,7 @@ async def test_governor_trims_what_came_too_early_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 1), (24_000, 1), (48_000, 2)])
-async def test_governor_takes_audio_of_any_rate(rate_hz: int, channels: int) -> None:
+async def test_governor_accepts_audio_of_any_rate(rate_hz: int, channels: int) -> None:
     governor = PlayoutGovernor(target_ms=40, now_s=Clock())
     samples = rate_hz * 80 // 1000 * channels
     speech = np.resize(SPEECH, samples)
@@ -94,7 +94,7 @@ async def test_governor_takes_audio_of_any_rate(rate_hz: int, channels: int) -> 
     assert [len(frame.audio) * 1000 / (2 * channels * rate_hz) for frame in heard] == [80, 80, 60]
 
 
-async def test_governor_learns_from_echoes() -> None:
+async def test_governor_uses_mark_acknowledgements() -> None:
     governor = PlayoutGovernor(now_s=Clock())
     await run_test(governor, frames_to_send=[MarkInputFrame("played-1")])
     assert not governor.playout.clock._marks

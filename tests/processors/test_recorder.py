@@ -26,7 +26,7 @@ HEARD = np.full(640, -2_000, "<i2")
 
 
 def wide(samples: np.ndarray, rate_hz: int, channels: int) -> bytes:
-    """The same 80 ms at another rate, the channels 500 above and below."""
+    """Return the same 80 ms at another rate, the channels 500 above and below."""
     at_rate = np.full(rate_hz * 80 // 1000, samples[0], "<i2")
     if channels == 1:
         return at_rate.tobytes()

@@ -27,20 +27,20 @@ def level_db(after: NDArray[np.float32], before: NDArray[np.float32]) -> float:
 
 
 @pytest.mark.parametrize("hz", [100, 300, 1_000, 2_500, 3_000, 3_300, 3_400])
-def test_the_telephone_band_comes_back_as_it_was(hz: int) -> None:
+def test_the_telephone_band_survives_a_round_trip(hz: int) -> None:
     said = tone(hz)
     back = StreamResampler(*DOWN).process(StreamResampler(*UP).process(said))
     assert abs(level_db(back, said)) < 0.5
 
 
 @pytest.mark.parametrize("hz", [4_600, 5_000, 7_000, 11_000])
-def test_what_a_phone_cannot_carry_does_not_come_back_as_noise(hz: int) -> None:
+def test_sound_above_the_telephone_band_does_not_alias(hz: int) -> None:
     said = tone(hz, 24_000)
     assert level_db(StreamResampler(*DOWN).process(said), said) < -55
 
 
 @pytest.mark.parametrize("rates", [UP, DOWN])
-def test_the_lag_is_the_documented_one(rates: tuple[int, int]) -> None:
+def test_the_delay_is_the_documented_one(rates: tuple[int, int]) -> None:
     resampler = StreamResampler(*rates)
     click = np.zeros(4_800, np.float32)
     click[1_200] = 1
@@ -50,7 +50,7 @@ def test_the_lag_is_the_documented_one(rates: tuple[int, int]) -> None:
 
 
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=12), st.sampled_from([UP, DOWN]))
-def test_blocks_of_any_size_give_what_one_piece_gives(sizes: list[int], rates: tuple[int, int]) -> None:
+def test_blocks_of_any_size_give_the_same_output(sizes: list[int], rates: tuple[int, int]) -> None:
     sizes = [size * 3 for size in sizes]
     whole = np.random.default_rng(0).normal(0, 0.1, sum(sizes)).astype(np.float32)
     stream, at, parts = StreamResampler(*rates), 0, []
@@ -62,7 +62,7 @@ def test_blocks_of_any_size_give_what_one_piece_gives(sizes: list[int], rates: t
 
 
 @pytest.mark.parametrize("factor", [2, 3, 6])
-def test_the_arithmetic_is_scipy_s(factor: int) -> None:
+def test_the_output_equals_scipy_s(factor: int) -> None:
     taps = firwin(24 * factor + 1, 1 / factor, window=("kaiser", 5.65))
     np.testing.assert_allclose(low_pass(factor), taps, atol=1e-6)
     said = np.random.default_rng(0).normal(0, 0.2, 1_200).astype(np.float32)
@@ -73,7 +73,7 @@ def test_the_arithmetic_is_scipy_s(factor: int) -> None:
 
 
 @pytest.mark.parametrize("rates", [(16_000, 24_000), (24_000, 16_000), (44_100, 8_000), (8_000, 44_100)])
-def test_any_ratio_is_scipy_s_arithmetic_and_knows_its_lag(rates: tuple[int, int]) -> None:
+def test_any_ratio_equals_scipy_s_and_reports_its_delay(rates: tuple[int, int]) -> None:
     common = np.gcd(*rates)
     up, down = rates[1] // common, rates[0] // common
     taps = up * low_pass(max(up, down))
@@ -86,7 +86,7 @@ def test_any_ratio_is_scipy_s_arithmetic_and_knows_its_lag(rates: tuple[int, int
     assert resampler.down == down
 
 
-def test_rates_must_fit() -> None:
+def test_unsupported_rates_are_refused() -> None:
     with pytest.raises(ValueError, match="expected two rates, got 8000 Hz twice"):
         StreamResampler(8_000, 8_000)
     with pytest.raises(ValueError, match="expected a multiple of 3 samples, got 7"):
@@ -114,7 +114,7 @@ async def test_frames_keep_their_kind() -> None:
         assert (frame.sample_rate, len(frame.audio)) == (24_000, 3_840)
 
 
-async def test_another_rate_passes_as_it_is() -> None:
+async def test_audio_of_another_rate_passes_unchanged() -> None:
     audio = pcm.to_bytes(tone(440, 16_000, 0.02))
     frame = InputAudioRawFrame(audio, 16_000, num_channels=1)
     frames, _ = await run_test(Resampler(*UP), frames_to_send=[frame])
@@ -122,7 +122,7 @@ async def test_another_rate_passes_as_it_is() -> None:
 
 
 async def test_stereo_is_an_error() -> None:
-    """Both channels were played one after the other, at half the speed."""
+    """Both channels used to be played one after the other, at half the speed."""
     frame = SpeechOutputAudioRawFrame(bytes(2_560), 8_000, num_channels=2)
     frames, errors = await run_test(Resampler(8_000, 24_000), frames_to_send=[frame])
     assert not [one for one in frames if isinstance(one, SpeechOutputAudioRawFrame)]
@@ -131,7 +131,7 @@ async def test_stereo_is_an_error() -> None:
     ]
 
 
-async def test_what_both_sides_say_does_not_run_into_each_other() -> None:
+async def test_the_two_directions_are_independent() -> None:
     said, heard = tone(440, 8_000, 0.4) * np.float32(0.5), tone(1_000, 8_000, 0.4) * np.float32(0.5)
     pieces: list[Frame] = []
     for at in range(0, said.size, 640):
@@ -144,8 +144,8 @@ async def test_what_both_sides_say_does_not_run_into_each_other() -> None:
         np.testing.assert_allclose(pcm.to_float(audio), want, atol=1.01 / 32_768)
 
 
-async def test_pieces_of_any_length_are_resampled_as_one_stream() -> None:
-    """A service's chunks end where they will, in the middle of a sample too."""
+async def test_chunks_of_any_length_are_resampled_as_one_stream() -> None:
+    """A service's chunks may end anywhere, also within a sample."""
     samples = tone(440, 24_000, 0.4)
     audio = pcm.to_bytes(samples)
     pieces = [audio[at : at + 1_001] for at in range(0, len(audio), 1_001)]

@@ -12,7 +12,7 @@ from tests.support.simulated import run_simulated
 
 
 class Ear:
-    """A socket of which a test opens and closes the other end's ear."""
+    """A socket whose peer reads only when the test lets it."""
 
     def __init__(self) -> None:
         self.heard: list[str | bytes] = []
@@ -26,7 +26,7 @@ class Ear:
         raise WebSocketDisconnect(1006)
 
 
-def test_what_a_stuck_send_holds_up_is_dropped_from_its_old_end(logged: Logged) -> None:
+def test_behind_a_stuck_send_the_oldest_messages_are_dropped(logged: Logged) -> None:
     async def main() -> None:
         ear = Ear()
         writer = SocketWriter(StreamSocket(ear))  # type: ignore[arg-type]
@@ -47,8 +47,8 @@ def test_what_a_stuck_send_holds_up_is_dropped_from_its_old_end(logged: Logged) 
     assert logged.text.count("The peer is not reading") == 1
 
 
-def test_a_burst_that_the_other_side_takes_is_sent_whole() -> None:
-    """By count of messages alone, all but 16 of them were dropped, and a healthy peer was blamed."""
+def test_a_burst_that_the_peer_reads_is_sent_completely() -> None:
+    """With a limit on messages alone, all but 16 were dropped, and a healthy peer was blamed."""
 
     async def main() -> None:
         ear = Ear()
@@ -65,7 +65,7 @@ def test_a_burst_that_the_other_side_takes_is_sent_whole() -> None:
     run_simulated(main())
 
 
-def test_a_burst_without_end_is_bounded() -> None:
+def test_an_endless_burst_is_bounded() -> None:
     async def main() -> None:
         writer = SocketWriter(StreamSocket(Ear()))  # type: ignore[arg-type]
         for n in range(MAX_UNSENT + 5):
@@ -75,7 +75,7 @@ def test_a_burst_without_end_is_bounded() -> None:
     run_simulated(main())
 
 
-def test_what_was_cleared_is_not_sent() -> None:
+def test_cleared_messages_are_not_sent() -> None:
     async def main() -> None:
         ear = Ear()
         writer = SocketWriter(StreamSocket(ear))  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ def test_what_was_cleared_is_not_sent() -> None:
     run_simulated(main())
 
 
-def test_after_a_loss_nothing_waits_and_the_next_socket_gets_only_what_is_new() -> None:
+def test_after_a_loss_the_next_socket_gets_new_messages_only() -> None:
     async def main() -> None:
         ear, stream = Ear(), StreamSocket(Ear())  # type: ignore[arg-type]
         ear.listens.set()
@@ -115,7 +115,7 @@ def test_after_a_loss_nothing_waits_and_the_next_socket_gets_only_what_is_new() 
 
 
 class FullEar(Ear):
-    """A connection whose buffer is full now and then."""
+    """A connection whose buffer is sometimes full."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class FullEar(Ear):
         return self.has_room
 
 
-def test_what_has_room_is_sent_at_once_but_never_before_what_waits() -> None:
+def test_messages_are_sent_at_once_if_there_is_room_and_none_waits() -> None:
     async def main() -> None:
         ear = FullEar()
         writer = SocketWriter(StreamSocket(ear))  # type: ignore[arg-type]

@@ -40,6 +40,6 @@ def test_open_speech_ends_with_the_call_once() -> None:
     ("audio", "actual"),
     [(np.zeros(1000, np.float32), r"float32 \[1000\]"), (np.zeros(1920, np.int16), r"int16 \[1920\]")],
 )
-def test_another_shape_or_type_is_rejected(audio: np.ndarray, actual: str) -> None:
+def test_audio_of_another_shape_or_type_is_rejected(audio: np.ndarray, actual: str) -> None:
     with pytest.raises(ValueError, match=rf"expected float32 \[1920\] in DuplexStep.pcm, got {actual}"):
         list(SpeechFrames().of_audio(audio))

@@ -1,4 +1,4 @@
-"""A stage passes audio past pipecat's observers if there are none, and to all of them if there are."""
+"""A stage passes audio past pipecat's observers if there are none, and to all of them otherwise."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FREQUENT = [HEARD, MEASURED, SAID, MarkOutputFrame("m"), BotSpeakingFrame(), TTS
 
 
 class Seen(Stage):
-    """Notes what it processes."""
+    """Records the frames that it processes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Seen(Stage):
 
 
 class Measured(Seen):
-    """Reads the engine's measurements as well."""
+    """Reads the engine's metrics frames as well."""
 
     reads = (EngineMetricsFrame,)
 
@@ -69,7 +69,7 @@ class Broken(Stage):
 
 
 class Observer(BaseObserver):
-    """Notes each push and each processing of audio and text, with the stage."""
+    """Records each push and each processing of audio and text, with the stage."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ async def test_an_observer_sees_frequent_frames_at_every_stage() -> None:
     assert expected <= {(name, frame.id) for name, frame in observer.processed}
 
 
-async def test_an_observer_that_is_added_later_sees_what_comes_then() -> None:
+async def test_an_observer_added_later_sees_later_frames() -> None:
     stage, observer = Seen(), Observer()
     worker = worker_of(stage)
 
@@ -155,7 +155,7 @@ async def test_a_stage_s_own_handlers_see_audio() -> None:
     assert SAID in seen
 
 
-async def test_measurements_reach_who_reads_them_only() -> None:
+async def test_metrics_frames_reach_only_the_stages_that_read_them() -> None:
     blind, reading = Seen(), Measured()
     await run(worker_of(blind, reading), [MEASURED, SAID, SendMetricsFrame(1)])
     assert passed(blind) == [SAID]
@@ -163,21 +163,21 @@ async def test_measurements_reach_who_reads_them_only() -> None:
 
 
 @pytest.mark.parametrize("observers", [[], [Observer()]])
-async def test_a_stage_that_fails_is_an_error_frame(observers: list[BaseObserver]) -> None:
+async def test_a_failing_stage_pushes_an_error_frame(observers: list[BaseObserver]) -> None:
     first = Seen()
     await run(worker_of(first, Broken(), observers=observers), [HEARD])
     (error,) = [frame for frame in first.frames if isinstance(frame, ErrorFrame)]
     assert "no ears" in error.error
 
 
-async def test_a_pause_has_no_effect_and_says_so(logged: Logged) -> None:
+async def test_pausing_a_stage_has_no_effect_and_is_logged(logged: Logged) -> None:
     stage = Seen()
     await run(worker_of(stage), [FrameProcessorPauseUrgentFrame(processor=stage), SAID])
     assert passed(stage) == [SAID]
     assert logged.text.count(f"{stage.name} cannot be paused") == 1
 
 
-def test_pipecat_s_own_base_is_named_before_it() -> None:
+def test_pipecat_s_base_class_must_come_first() -> None:
     """After it, a transport's handling of audio was bypassed as well: neither a TTS nor a clip was heard."""
     with pytest.raises(TypeError, match="expected BaseOutputTransport before Stage"):
 
@@ -185,7 +185,7 @@ def test_pipecat_s_own_base_is_named_before_it() -> None:
             pass
 
 
-def test_stages_have_names_as_pipecat_s_do() -> None:
+def test_stages_are_named_as_pipecat_s_are() -> None:
     named: list[Stage] = [
         MulawDecoder(name="in"),
         Resampler(8_000, 24_000, name="up"),

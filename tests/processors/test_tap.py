@@ -19,7 +19,7 @@ class Observer:
         self.closed += 1
 
 
-async def test_every_observer_sees_every_frame_which_goes_on_as_it_is() -> None:
+async def test_every_observer_sees_every_frame_and_frames_pass_unchanged() -> None:
     one, other = Observer(), Observer()
     frames = [TextFrame("a"), TextFrame("b")]
     passed, _ = await run_test(Tap(one, other), frames_to_send=frames, expected_down_frames=[TextFrame] * 2)

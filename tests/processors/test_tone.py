@@ -1,4 +1,4 @@
-"""processors/tone.py: the tone is mixed into what passes, over frames' borders, and adds no audio."""
+"""processors/tone.py: the tone is mixed into passing audio, across frame boundaries, and adds no audio."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_the_tone_is_heard_once(kind: str, rate_hz: int) -> None:
     assert heard.size == SILENT_FRAMES * rate_hz * 80 // 1000
 
 
-async def test_it_lies_over_what_is_said() -> None:
+async def test_it_is_mixed_with_speech() -> None:
     overlay = ToneOverlay()
     overlay.sound()
     loud = OutputAudioRawFrame(pcm.to_bytes(np.full(1920, 0.95, np.float32)), 24_000, 1)
@@ -52,7 +52,7 @@ async def test_it_lies_over_what_is_said() -> None:
     assert heard.min() > 0.7
 
 
-async def test_without_being_asked_it_changes_nothing() -> None:
+async def test_without_a_request_audio_is_unchanged() -> None:
     frames = [silence("µ-law"), TextFrame("word"), silence("PCM")]
     before = [bytes([g711.SILENCE]) * 640, bytes(2 * 1920)]
     passed, _ = await run_test(ToneOverlay(), frames_to_send=frames)

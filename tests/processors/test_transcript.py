@@ -1,4 +1,4 @@
-"""From frames to a transcript: both sides, each with the time at which it was said."""
+"""From frames to a transcript: both sides, each with its time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Clock:
         return self.now_s
 
 
-def test_the_caller_s_words_are_written_where_they_were_said() -> None:
+def test_the_caller_s_words_have_the_time_at_which_they_were_said() -> None:
     clock, transcript, words = Clock(), Transcript(), WordFrames()
     transcriber = Transcriber(transcript, clock)
     clock.now_s = 50.25  # the first frame came so long after the call's start, less its own 80 ms
@@ -50,7 +50,7 @@ def test_the_caller_s_words_are_written_where_they_were_said() -> None:
     ]
 
 
-def test_another_recognizer_s_transcriptions_are_the_caller_s_too() -> None:
+def test_transcriptions_of_another_recognizer_are_the_caller_s() -> None:
     clock, transcript = Clock(), Transcript()
     transcriber = Transcriber(transcript, clock)
     clock.now_s = 51.0

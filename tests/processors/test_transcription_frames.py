@@ -1,4 +1,4 @@
-"""Both sides' words as pipecat's frames, and pipecat's own aggregators with them."""
+"""Both sides' words as pipecat frames, and pipecat's own aggregators with them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def frames_of(words: WordFrames, steps: Iterable[DuplexStep]) -> list[Frame]:
     ]
 
 
-def test_the_bot_s_words_are_a_response_from_pause_to_pause() -> None:
+def test_the_bot_s_words_between_pauses_are_one_response() -> None:
     words = WordFrames()
     steps = [
         DuplexStep(None, " Hel"),
@@ -85,7 +85,7 @@ def test_the_caller_s_words_are_interim_until_a_pause() -> None:
     assert not list(words.finish())
 
 
-def test_the_model_s_own_end_of_turn_ends_it_at_once() -> None:
+def test_the_model_s_end_of_turn_ends_it_at_once() -> None:
     words = WordFrames()
     spoken = DuplexStep(
         None, caller_text=(CallerText(" Yes", 0.1),), pause_probabilities=(0.9, 0.9, 0.2, 0.1)
@@ -100,7 +100,7 @@ def test_the_model_s_own_end_of_turn_ends_it_at_once() -> None:
     ]
 
 
-def test_who_never_pauses_has_several_turns_and_loses_no_word() -> None:
+def test_speech_without_pauses_has_several_turns_and_loses_no_word() -> None:
     words = WordFrames()
     steps = [DuplexStep(None, caller_text=(CallerText(" word", 0.0),))] * 1_000
     frames = [*frames_of(words, steps), *words.finish()]
@@ -110,7 +110,7 @@ def test_who_never_pauses_has_several_turns_and_loses_no_word() -> None:
     assert sum(isinstance(frame, UserStartedSpeakingFrame) for frame in frames) == len(turns) == 3
 
 
-def test_what_is_open_at_the_call_s_end_is_finished() -> None:
+def test_open_turns_are_finished_at_the_call_s_end() -> None:
     words = WordFrames()
     frames_of(words, [DuplexStep(None, " Hello", caller_text=(CallerText(" Yes", 0.0),))])
     assert [type(frame) for frame in words.finish()] == [
@@ -120,7 +120,7 @@ def test_what_is_open_at_the_call_s_end_is_finished() -> None:
     ]
 
 
-async def test_pipecat_s_own_aggregators_make_a_context_of_them() -> None:
+async def test_pipecat_s_aggregators_build_a_context_from_them() -> None:
     words, context = WordFrames(), LLMContext()
     pair = LLMContextAggregatorPair(
         context, user_params=LLMUserAggregatorParams(user_turn_strategies=ExternalUserTurnStrategies())

@@ -59,7 +59,7 @@ async def test_bad_messages_are_counted_and_skipped() -> None:
 
 
 @pytest.mark.parametrize("foreign", [{"streamSid": "MZ2"}, {"track": "outbound"}, {"streamSid": 1}])
-async def test_media_that_is_not_the_callers_is_counted_and_skipped(
+async def test_media_of_other_tracks_is_counted_and_skipped(
     foreign: dict[str, object], logged: Logged
 ) -> None:
     serializer = TwilioSerializer("MZ1")
@@ -103,8 +103,8 @@ async def test_events_of_the_stream() -> None:
 @given(
     st.lists(st.text() | st.binary() | (JSON | NEARLY).map(json.dumps), max_size=8), st.binary(max_size=900)
 )
-def test_whatever_comes_the_call_goes_on(messages: list[str | bytes], packet: bytes) -> None:
-    """Arbitrary text, JSON and packet sizes: never an exception, and audio comes through afterwards."""
+def test_any_input_leaves_the_call_running(messages: list[str | bytes], packet: bytes) -> None:
+    """Arbitrary text, JSON and packet sizes raise nothing, and later audio passes."""
 
     async def main() -> list[Frame | None]:
         serializer = TwilioSerializer("MZ1")
@@ -118,8 +118,8 @@ def test_whatever_comes_the_call_goes_on(messages: list[str | bytes], packet: by
 
 
 @pytest.mark.parametrize("gaps", [False, True])
-async def test_audio_that_runs_ahead_of_its_time_ends_the_stream(gaps: bool) -> None:
-    """190 times real time was taken and recorded: 143 MB in 10 s."""
+async def test_audio_faster_than_real_time_ends_the_stream(gaps: bool) -> None:
+    """190 times real time used to be accepted and recorded: 143 MB in 10 s."""
     serializer, reasons = TwilioSerializer("MZ1"), list[str]()
 
     async def on_violated(_: TwilioSerializer, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""records/call_database.py: no file but our own is touched."""
+"""records/call_database.py: only our own files are changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from moshi_phone.records.call_database import SCHEMA_VERSION, DatabaseUnusable, check_database
 
 
-def test_files_that_are_not_ours_are_refused_and_left_alone(tmp_path: Path) -> None:
+def test_foreign_files_are_refused_and_left_alone(tmp_path: Path) -> None:
     text, other, later = (tmp_path / name for name in ("notes.txt", "other.db", "later.db"))
     text.write_text("Not a database, but long enough to be one. " * 20)
     database = sqlite3.connect(other)
@@ -37,13 +37,13 @@ def test_files_that_are_not_ours_are_refused_and_left_alone(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_leave_to_write(tmp_path: Path) -> None:
+def test_a_read_only_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(DatabaseUnusable, match="cannot be created"):
         check_database(tmp_path / "calls.db")
 
 
-def test_a_database_that_is_locked_is_no_reason_not_to_start(
+def test_a_locked_database_does_not_prevent_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moshi_phone.records.call_database.BUSY_SECS", 0.05)

@@ -1,4 +1,4 @@
-"""records/call_history.py: the last 200 calls, those that go on, and what is masked of them."""
+"""records/call_history.py: the last 200 calls, the running calls, and masked numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Stored:
         self.rows.append(row)
 
 
-def test_a_call_that_goes_on_is_known_however_many_come_since() -> None:
+def test_a_running_call_is_kept_however_many_follow() -> None:
     history = CallHistory(stored := Stored())
     running = history.add(CallRow(call_sid="CA0", outcome=Outcome.RUNNING))
     for number in range(3 * RECENT):
@@ -38,7 +38,7 @@ def test_a_call_that_goes_on_is_known_however_many_come_since() -> None:
     assert history.find("CA0") is None
 
 
-def test_a_call_that_comes_back_has_one_row() -> None:
+def test_a_call_that_returns_has_one_row() -> None:
     history = CallHistory()
     first = history.add(
         CallRow(call_sid="CA0", outcome=Outcome.TRANSFERRED, ended_at="2026-11-30T08:00:00.000Z")

@@ -17,7 +17,7 @@ def call(delay_ms: float, stage: str) -> CallMetrics:
     return metrics
 
 
-def test_calls_add_up() -> None:
+def test_metrics_of_calls_add_up() -> None:
     total = CallMetrics()
     total.include(call(100, "encode"))
     total.include(call(300, "decode"))
@@ -31,14 +31,14 @@ def test_calls_add_up() -> None:
     }
 
 
-def test_what_is_true_of_now_alone_does_not_add_up() -> None:
+def test_current_values_do_not_add_up() -> None:
     total = CallMetrics()
     total.include(call(100, "encode"))
     assert total.backlog_frames == 0
     assert total.delay_ms == 0.0
 
 
-def test_adding_up_changes_nothing_in_the_call() -> None:
+def test_adding_up_does_not_change_the_call() -> None:
     total, one = CallMetrics(), call(100, "encode")
     total.include(one)
     total.include(call(300, "encode"))
@@ -51,7 +51,7 @@ def test_the_summary_is_json() -> None:
     assert summary["deadline_misses"] == 4
 
 
-def test_nothing_of_one_call_is_another_s() -> None:
+def test_calls_share_no_metrics() -> None:
     one, other = CallObservations(), CallObservations()
     one.metrics.frames = 3
     one.transcript.add("Hello.", 0.0)

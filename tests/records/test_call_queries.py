@@ -1,4 +1,4 @@
-"""records/call_queries.py: a row is stored whole, found again, and deleted without a trace."""
+"""records/call_queries.py: a row is stored completely, found again, and deleted without a trace."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FULL = CallRow(
 )
 
 
-def test_a_row_comes_back_as_it_was_put(tmp_path: Path) -> None:
+def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "new" / "calls.db"
     check_database(path)
     with open_database(path) as database:
@@ -53,7 +53,7 @@ def test_a_row_comes_back_as_it_was_put(tmp_path: Path) -> None:
             put_rows(database, [FULL])
 
 
-def test_half_a_character_is_stored_as_a_question_mark(tmp_path: Path) -> None:
+def test_half_a_surrogate_pair_is_stored_as_a_question_mark(tmp_path: Path) -> None:
     with open_database(tmp_path / "calls.db") as database:
         put_rows(database, [CallRow(id="a", call_sid="CA\ud800", metrics={"\ud800": "\ud800"})])
         row = get_row(database, "a")
@@ -61,7 +61,7 @@ def test_half_a_character_is_stored_as_a_question_mark(tmp_path: Path) -> None:
     assert row.call_sid == "CA?"
 
 
-def test_what_is_deleted_of_a_caller_is_not_in_the_file(tmp_path: Path) -> None:
+def test_deleted_data_of_a_caller_is_not_in_the_file(tmp_path: Path) -> None:
     path, number = tmp_path / "calls.db", "+15551234567"
     mine = [CallRow(id="a", from_number=number), CallRow(id="b", to_number=number, direction="outbound-api")]
     others = [CallRow(id="c", to_number=number), CallRow(id="d", from_number=number + "8")]
@@ -76,7 +76,7 @@ def test_what_is_deleted_of_a_caller_is_not_in_the_file(tmp_path: Path) -> None:
             assert number.encode() not in path.with_name(path.name + part).read_bytes()
 
 
-def test_what_is_too_old_is_deleted_and_what_never_ended_is_ended(tmp_path: Path) -> None:
+def test_old_rows_are_deleted_and_unfinished_ones_are_marked_interrupted(tmp_path: Path) -> None:
     rows = [CallRow(id=str(hours), began_at=utc_text(NOW - timedelta(hours=hours))) for hours in (1, 6, 49)]
     with open_database(tmp_path / "calls.db") as database:
         put_rows(database, rows)

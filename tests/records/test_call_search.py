@@ -1,4 +1,4 @@
-"""records/call_search.py: the same question to rows in memory and to the database."""
+"""records/call_search.py: the same search in memory and in the database."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ROWS = [
         (CallSearch(number="' OR 1 --"), ""),
     ],
 )
-def test_memory_and_database_find_the_same(tmp_path: Path, search: CallSearch, ids: str) -> None:
+def test_memory_and_database_give_the_same_result(tmp_path: Path, search: CallSearch, ids: str) -> None:
     with open_database(tmp_path / "calls.db") as database:
         put_rows(database, ROWS)
         found = find_rows(database, search)
@@ -49,6 +49,6 @@ def test_memory_and_database_find_the_same(tmp_path: Path, search: CallSearch, i
     assert "".join(row.id for row in found) == "".join(row.id for row in newest_first(search, ROWS)) == ids
 
 
-def test_the_later_source_counts() -> None:
+def test_the_later_source_takes_precedence() -> None:
     old, new = CallRow(id="a", reason="old"), CallRow(id="a", reason="new")
     assert newest_first(CallSearch(), [old], [new]) == [new]

@@ -1,4 +1,4 @@
-"""records/call_store.py: whatever the disk does, calls go on, and nothing that was written is lost."""
+"""records/call_store.py: calls continue whatever the disk does, and no written row is lost."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def row(number: int, **more: str) -> CallRow:
     return CallRow(id=f"r{number}", began_at=f"2026-11-30T08:{number // 60:02}:{number % 60:02}.000Z", **more)  # type: ignore[arg-type]
 
 
-async def test_rows_are_written_and_can_be_asked_for(path: Path) -> None:
+async def test_rows_are_written_and_found(path: Path) -> None:
     with storing(path) as store:
         for number in range(3):
             store.put(row(number))
@@ -69,7 +69,7 @@ async def test_rows_are_written_and_can_be_asked_for(path: Path) -> None:
     assert stored(path) == ["r1", "r2"]
 
 
-def test_what_waits_at_the_end_is_written(path: Path) -> None:
+def test_waiting_rows_are_written_at_the_end(path: Path) -> None:
     store = CallStore(path)
     store.put(row(0))
     store.start()
@@ -77,7 +77,7 @@ def test_what_waits_at_the_end_is_written(path: Path) -> None:
     assert stored(path) == ["r0"]
 
 
-def test_a_row_that_cannot_be_written_keeps_no_other_from_it(path: Path, logged: Logged) -> None:
+def test_a_row_that_cannot_be_written_does_not_block_others(path: Path, logged: Logged) -> None:
     with storing(path) as store:
         store.put(row(0, text=object()))  # type: ignore[arg-type]
         assert store.flush(5)
@@ -88,7 +88,7 @@ def test_a_row_that_cannot_be_written_keeps_no_other_from_it(path: Path, logged:
 
 
 def test_a_locked_database(path: Path, logged: Logged) -> None:
-    """Rows wait; what is too much is let go, the oldest first, and told."""
+    """Rows wait; above the limit, the oldest are dropped and logged."""
     locker = sqlite3.connect(path, isolation_level=None)
     with storing(path, max_waiting=4) as store:
         store.put(row(0))
@@ -109,7 +109,7 @@ def test_a_locked_database(path: Path, logged: Logged) -> None:
 
 
 def test_a_full_disk(path: Path, logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite's own limit on its pages is what a full disk is to it: SQLITE_FULL, and nothing is written."""
+    """A limit on SQLite's pages stands for a full disk: SQLITE_FULL, and nothing is written."""
     full, opened = [False], call_database._set_up
 
     def set_up(database: sqlite3.Connection) -> None:
@@ -134,7 +134,7 @@ def test_a_full_disk(path: Path, logged: Logged, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("when", ["before the start", "while it runs"])
-def test_a_damaged_database_is_put_aside(path: Path, logged: Logged, when: str) -> None:
+def test_a_damaged_database_is_set_aside(path: Path, logged: Logged, when: str) -> None:
     with open_database(path) as database:
         rows = [row(number, reason="x" * 500, ended_at="x") for number in range(200)]
         put_rows(database, rows)
@@ -162,7 +162,7 @@ def test_a_damaged_database_is_put_aside(path: Path, logged: Logged, when: str) 
     assert str(aside) in logged.text
 
 
-def test_a_folder_that_is_gone(path: Path, logged: Logged) -> None:
+def test_a_missing_folder(path: Path, logged: Logged) -> None:
     with storing(path) as store:
         assert store.flush(5)
         for one in path.parent.iterdir():
@@ -175,7 +175,7 @@ def test_a_folder_that_is_gone(path: Path, logged: Logged) -> None:
     assert stored(path) == ["r0"]
 
 
-def test_a_disk_that_never_answers_does_not_hold_up_the_end(
+def test_a_hanging_disk_does_not_delay_the_end(
     path: Path, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     locker = sqlite3.connect(path, isolation_level=None)
@@ -206,7 +206,7 @@ sys.stdin.read()
 
 
 def test_the_calls_of_a_killed_process_are_marked_at_the_next_start(path: Path) -> None:
-    """They stayed "running" for five hours. Those of processes that still run are theirs."""
+    """They stayed "running" for five hours. Those of other running processes are not changed."""
     with (
         storing(path) as other,
         subprocess.Popen(  # noqa: S603

@@ -1,4 +1,6 @@
-"""records/consent.py, and the files that ask it: nothing from before the notice, nothing after a refusal."""
+"""records/consent.py, and the files that depend on it: nothing from before the notice, nothing after a
+refusal.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from moshi_phone.records.transcript import Transcript
 from moshi_phone.records.transcript_file import JSON_LINES, TEXT, TranscriptFile
 
 
-def test_a_refusal_counts_for_good() -> None:
+def test_a_refusal_is_final() -> None:
     consent = Consent.awaited()
     assert not consent.may_keep(1.0)
     consent.told(2.0)
@@ -26,8 +28,8 @@ def test_a_refusal_counts_for_good() -> None:
 
 
 @pytest.mark.parametrize("told_after", [0, 3, 7])
-def test_what_was_said_before_the_notice_is_silence(tmp_path: Path, told_after: int) -> None:
-    """Blocks of 80 ms; the notice ends in the midst of one."""
+def test_audio_before_the_notice_is_recorded_as_silence(tmp_path: Path, told_after: int) -> None:
+    """Blocks of 80 ms; the notice ends within one."""
     consent, files, path = Consent.awaited(), FileWriter(), tmp_path / "a.wav"
     recording = Recording(path, files, consent=consent)
     for block in range(20):
@@ -42,7 +44,7 @@ def test_what_was_said_before_the_notice_is_silence(tmp_path: Path, told_after: 
     assert np.array_equal(both[silent:, 0], np.repeat(1000 + np.arange(20), 640)[silent:])
 
 
-def test_of_a_call_without_a_notice_there_is_no_file(tmp_path: Path) -> None:
+def test_a_call_without_a_notice_has_no_file(tmp_path: Path) -> None:
     files, consent = FileWriter(), Consent.awaited()
     recording = Recording(tmp_path / "a.wav", files, consent=consent)
     transcript = Transcript([TranscriptFile(tmp_path / "a", TEXT, files)], consent=consent)
@@ -56,7 +58,7 @@ def test_of_a_call_without_a_notice_there_is_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("closed_before", [False, True])
-def test_what_was_kept_is_deleted_after_a_refusal(tmp_path: Path, closed_before: bool) -> None:
+def test_stored_files_are_deleted_after_a_refusal(tmp_path: Path, closed_before: bool) -> None:
     files, consent = FileWriter(), Consent()
     recording = Recording(tmp_path / "a.wav", files, consent=consent)
     forms = [TranscriptFile(tmp_path / "a", form, files) for form in (TEXT, JSON_LINES)]

@@ -1,4 +1,4 @@
-"""records/file_writer.py: a disk that stalls stalls nobody, and what waits for it is bounded."""
+"""records/file_writer.py: a slow disk blocks no call, and the queue is bounded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOUD = bytes([0x20, 0xA0]) * 80
 
 
 class TextSink:
-    """The plainest of sinks."""
+    """A minimal sink."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -40,7 +40,7 @@ class TextSink:
 
 
 class Disk:
-    """A disk that stalls until it is told to go on."""
+    """A disk that stalls until it is released."""
 
     def __init__(self) -> None:
         self.goes_on = threading.Event()
@@ -63,7 +63,7 @@ def disk() -> Disk:
     return Disk()
 
 
-def test_pieces_of_many_files_come_in_order(tmp_path: Path) -> None:
+def test_pieces_of_many_files_are_written_in_order(tmp_path: Path) -> None:
     writer = FileWriter()
     files = [writer.open(tmp_path / f"{k}.txt", TextSink, "file") for k in range(5)]
     for piece in range(100):
@@ -78,7 +78,7 @@ def test_pieces_of_many_files_come_in_order(tmp_path: Path) -> None:
     assert [path.read_text() for path in sorted(tmp_path.iterdir())] == [expected] * 5
 
 
-def test_a_disk_that_stalls_stalls_nobody_and_loses_nothing(tmp_path: Path, disk: Disk) -> None:
+def test_a_stalled_disk_blocks_no_call_and_loses_nothing(tmp_path: Path, disk: Disk) -> None:
     writer = FileWriter()
     slow = writer.open(tmp_path / "slow.txt", disk.sink, "file")
     for _ in range(100):
@@ -91,7 +91,7 @@ def test_a_disk_that_stalls_stalls_nobody_and_loses_nothing(tmp_path: Path, disk
     assert slow.path.read_text() == "x" * 100
 
 
-def test_what_waits_is_bounded_and_the_file_that_does_not_fit_ends_whole(
+def test_the_queue_is_bounded_and_a_file_above_the_limit_ends_complete(
     tmp_path: Path, disk: Disk, logged: Logged
 ) -> None:
     writer = FileWriter(max_waiting_bytes=100_000)
@@ -128,7 +128,9 @@ def test_many_small_pieces_are_bounded_too(tmp_path: Path, disk: Disk) -> None:
     assert writer.flush(5)
 
 
-def test_a_file_that_cannot_be_made_is_logged_once_and_harms_no_other(tmp_path: Path, logged: Logged) -> None:
+def test_a_file_that_cannot_be_created_is_logged_once_and_does_not_affect_others(
+    tmp_path: Path, logged: Logged
+) -> None:
     writer = FileWriter()
     nowhere = writer.open(tmp_path / "gone" / "a.txt", TextSink, "transcript")
     fine = writer.open(tmp_path / "b.txt", TextSink, "transcript")
@@ -139,7 +141,7 @@ def test_a_file_that_cannot_be_made_is_logged_once_and_harms_no_other(tmp_path: 
     assert logged.text.count("ends here: [Errno 2]") == 1
 
 
-def test_files_are_for_their_owner_alone_and_never_shared(tmp_path: Path) -> None:
+def test_files_are_private_and_never_shared(tmp_path: Path) -> None:
     writer = FileWriter()
     files = [writer.open(tmp_path / "call.txt", TextSink, "file") for _ in range(3)]
     for number, file in enumerate(files):
@@ -155,10 +157,10 @@ def test_files_are_for_their_owner_alone_and_never_shared(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-async def test_a_call_goes_on_and_ends_while_its_recording_waits_for_the_disk(
+async def test_a_call_continues_and_ends_while_its_recording_waits_for_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the event loop wrote the recordings, it stood still with the disk, and every call with it."""
+    """When the event loop wrote recordings, it stalled with the disk, and every call with it."""
     goes_on = threading.Event()
     writes = wave.Wave_write.writeframes
 
@@ -182,7 +184,7 @@ async def test_a_call_goes_on_and_ends_while_its_recording_waits_for_the_disk(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("stalled_s", "written"), [(0.3, "all of it"), (1_000_000, "")])
-def test_the_end_of_the_process_waits_for_the_disk_but_not_for_ever(
+def test_the_end_of_the_process_waits_for_the_disk_for_a_limited_time(
     tmp_path: Path, stalled_s: float, written: str
 ) -> None:
     script = f"""
@@ -208,7 +210,7 @@ file.close()
 
 
 def test_a_full_disk_leaves_no_empty_file(tmp_path: Path, logged: Logged) -> None:
-    """An empty WAV stayed, and --on-end named it."""
+    """An empty WAV used to remain, and --on-end named it."""
 
     class FullDisk:
         def __init__(self, file: BinaryIO) -> None:
@@ -230,9 +232,7 @@ def test_a_full_disk_leaves_no_empty_file(tmp_path: Path, logged: Logged) -> Non
     assert "No space left" in logged.text
 
 
-def test_a_file_that_cannot_be_made_leaves_another_s_of_that_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_existing_file_of_the_same_name_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "call.wav"
     path.write_bytes(b"another stream of the call")
 

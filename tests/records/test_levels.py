@@ -1,4 +1,4 @@
-"""records/levels.py: both voices' peaks, of recordings of any length."""
+"""records/levels.py: both voices' peak levels, for recordings of any length."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_both_voices_of_an_hour(tmp_path: Path) -> None:
     assert levels.bot[-1] == 0 == max(levels.bot), "what is too soft to be seen has no bar"
 
 
-def test_short_ones_of_one_channel_and_what_is_none(tmp_path: Path) -> None:
+def test_short_and_mono_recordings_and_files_that_are_not_audio(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.full(90, 16_384, np.int16), 8_000, subtype="PCM_16")
     levels = read_levels(path)

@@ -10,14 +10,14 @@ from moshi_phone.records.private_files import DirectoryUnusable, create, make_di
 from tests.support.logs import Logged
 
 
-def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
+def test_a_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     path, file = create(tmp_path / "call.wav")
     file.close()
     assert path == tmp_path / "call.wav"
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_no_file_is_written_over(tmp_path: Path) -> None:
+def test_no_file_is_overwritten(tmp_path: Path) -> None:
     names = []
     for number in range(3):
         path, file = create(tmp_path / "call.wav")
@@ -28,7 +28,7 @@ def test_no_file_is_written_over(tmp_path: Path) -> None:
     assert [(tmp_path / name).read_bytes() for name in names] == [b"0", b"1", b"2"]
 
 
-def test_there_is_an_end_to_the_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_tried_names_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(private_files, "_MAX_NAMES", 2)
     for _ in range(2):
         create(tmp_path / "call.wav")[1].close()
@@ -36,7 +36,7 @@ def test_there_is_an_end_to_the_names(tmp_path: Path, monkeypatch: pytest.Monkey
         create(tmp_path / "call.wav")
 
 
-def test_new_folders_are_for_their_owner_alone(tmp_path: Path, logged: Logged) -> None:
+def test_new_folders_are_private(tmp_path: Path, logged: Logged) -> None:
     options = TapOptions(record=tmp_path / "calls" / "wav", transcripts=tmp_path / "txt")
     make_directories(options)
     for folder in (options.record, options.transcripts):
@@ -45,14 +45,14 @@ def test_new_folders_are_for_their_owner_alone(tmp_path: Path, logged: Logged) -
     assert logged.text == ""
 
 
-def test_a_folder_that_was_there_is_left_as_it_is_and_named(tmp_path: Path, logged: Logged) -> None:
+def test_an_existing_readable_folder_is_unchanged_and_logged(tmp_path: Path, logged: Logged) -> None:
     tmp_path.chmod(0o755)
     make_directories(TapOptions(record=tmp_path))
     assert tmp_path.stat().st_mode & 0o777 == 0o755
     assert f"can list {tmp_path} (mode 755)" in logged.text
 
 
-def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+def test_a_read_only_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DirectoryUnusable, match="Cannot write to"):
         make_directories(TapOptions(record=tmp_path / "file" / "wav"))

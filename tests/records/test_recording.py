@@ -26,7 +26,7 @@ def pcm16(mulaw: bytes) -> NDArray[np.int16]:
     return np.frombuffer(g711.decode(mulaw), "<i2")
 
 
-def test_both_sides_lie_where_the_ear_has_them(tmp_path: Path) -> None:
+def test_both_sides_are_at_their_time_at_the_ear(tmp_path: Path) -> None:
     now_s = 0.0
     files = FileWriter()
     recording = CallAudio([Recording(tmp_path / "call.wav", files)], now_s=lambda: now_s)
@@ -57,7 +57,7 @@ def test_both_sides_lie_where_the_ear_has_them(tmp_path: Path) -> None:
     assert [gap.samples for gap in ear.gaps] == [4000]
 
 
-def test_the_file_is_whole_at_any_moment_but_for_the_last_second(tmp_path: Path) -> None:
+def test_the_file_is_complete_at_any_time_except_for_the_last_second(tmp_path: Path) -> None:
     now_s = 0.0
     files = FileWriter()
     recording = CallAudio([Recording(tmp_path / "call.wav", files)], now_s=lambda: now_s)
@@ -99,7 +99,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_call(
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000])
-def test_sides_of_different_rates_meet_at_the_file_s(tmp_path: Path, rate_hz: int) -> None:
+def test_sides_of_different_rates_are_resampled_to_the_file_s(tmp_path: Path, rate_hz: int) -> None:
     """The caller at 16 kHz in blocks of 20 ms, the bot at 24 kHz in blocks of an odd length."""
     now_s = 0.0
     files = FileWriter()

@@ -21,9 +21,9 @@ from moshi_phone.records.redaction import redact_digits
         ("", ""),
     ],
 )
-def test_masks_digits_and_numbers_that_are_read_out(said: str, kept: str) -> None:
+def test_masks_digits_and_spoken_numbers(said: str, kept: str) -> None:
     assert redact_digits(said) == kept
 
 
-def test_takes_no_longer_for_a_long_line() -> None:
+def test_its_time_is_linear_in_the_line_s_length() -> None:
     assert redact_digits("one and " * 20_000).startswith("# and #")

@@ -1,4 +1,4 @@
-"""records/retention.py and records/retention.py: old calls go, and nothing else does."""
+"""records/retention.py: files of old calls are deleted, and nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_calls_that_began_more_than_so_many_days_ago() -> None:
+def test_files_of_calls_older_than_the_limit_are_selected() -> None:
     old = [f"{OLD}.wav", f"{OLD}-2.wav", f"{OLD}.txt", f"{OLD}.jsonl", "2026-11-01T00-00-00Z-.wav"]
     others = [
         f"{NEW}.wav",
@@ -37,7 +37,7 @@ def test_calls_that_began_more_than_so_many_days_ago() -> None:
     assert list(expired(old, NOW, 30)) == []
 
 
-async def test_the_names_are_those_that_calls_give_their_files() -> None:
+async def test_the_names_match_those_of_calls_files() -> None:
     call = Call(Start("MZ1", SID, "AC1", {}, {}))
     later = call.began + timedelta(days=2)
     assert list(expired([f"{call.file_name}.wav"], later, 1)) == [f"{call.file_name}.wav"]
@@ -52,7 +52,7 @@ def test_files_are_deleted_and_counted(tmp_path: Path, logged: Logged) -> None:
     assert "Old files in" in logged.text
 
 
-def test_what_cannot_be_deleted_keeps_nothing_else(tmp_path: Path, logged: Logged) -> None:
+def test_a_file_that_cannot_be_deleted_does_not_block_others(tmp_path: Path, logged: Logged) -> None:
     old = [f"2026-11-01T00-00-0{second}Z-{SID}.wav" for second in range(5)]
     for name in (old[0], old[2], old[4]):
         (tmp_path / name).touch()
@@ -64,8 +64,8 @@ def test_what_cannot_be_deleted_keeps_nothing_else(tmp_path: Path, logged: Logge
     assert "Deleted 3 files" in logged.text
 
 
-def test_a_report_goes_with_its_recording(tmp_path: Path) -> None:
-    """It has the caller's number and words; a file of somebody's own in its folder stays."""
+def test_a_report_is_deleted_with_its_recording(tmp_path: Path) -> None:
+    """It contains the caller's number and words; a user's file in its folder is kept."""
     for name in (OLD, NEW):
         (tmp_path / name).mkdir()
         for path in (f"{name}.wav", f"{name}.json", f"{name}/report.json", f"{name}/conversation.png"):
@@ -78,13 +78,13 @@ def test_a_report_goes_with_its_recording(tmp_path: Path) -> None:
     assert names(tmp_path / f"{OLD}-2") == ["notes.txt"]
 
 
-async def test_it_says_when_there_is_no_folder_to_delete_from(logged: Logged) -> None:
+async def test_a_limit_without_a_folder_is_logged(logged: Logged) -> None:
     async with retaining(TapOptions(keep_days=7), FileWriter()):
         pass
     assert "WARNING --keep-days deletes nothing: set --record, --transcripts or --calls-db." in logged.text
 
 
-async def test_the_server_deletes_at_its_start(tmp_path: Path) -> None:
+async def test_the_server_deletes_old_files_at_its_start(tmp_path: Path) -> None:
     (tmp_path / f"{OLD}.wav").touch()
     files = FileWriter()
     async with retaining(TapOptions(record=tmp_path), files):

@@ -12,7 +12,7 @@ def noise(seed: int, samples: int) -> NDArray[np.int16]:
     return np.random.default_rng(seed).integers(-3_000, 3_000, samples).astype(np.int16)
 
 
-def test_memory_is_bounded_by_what_waits_to_be_played() -> None:
+def test_memory_is_bounded_by_the_unplayed_audio() -> None:
     timeline = Timeline()
     for k in range(1000):
         timeline.said(noise(k, 640), (k + 1) * FRAME_S)
@@ -20,7 +20,7 @@ def test_memory_is_bounded_by_what_waits_to_be_played() -> None:
         assert len(timeline._bot) <= 2
 
 
-def test_what_was_never_played_is_not_in_the_recording() -> None:
+def test_unplayed_audio_is_not_in_the_recording() -> None:
     timeline = Timeline()
     timeline.said(noise(1, 640), 0.08)
     for k in range(10):
@@ -28,15 +28,15 @@ def test_what_was_never_played_is_not_in_the_recording() -> None:
     assert len(timeline.rest(0.13)) == 400
 
 
-def test_a_bot_that_speaks_first_is_at_the_beginning() -> None:
+def test_a_bot_that_speaks_first_starts_the_recording() -> None:
     timeline = Timeline()
     timeline.heard(np.full(640, -3, np.int16), 5.0)
     both = timeline.said(noise(1, 640), 5.08)
     assert (both[:, 1] == -3).all()
 
 
-def test_an_hour_by_a_clock_that_is_half_a_percent_off_keeps_both_sides_together() -> None:
-    """Before, the bot's side ran away by 18 s."""
+def test_both_sides_stay_aligned_for_an_hour_of_clock_skew() -> None:
+    """At half a percent, the bot's side used to drift by 18 s."""
     for fast in (0.005, -0.005):
         timeline = Timeline()
         silence, word = np.zeros(640, np.int16), np.full(640, 1_000, np.int16)
@@ -49,8 +49,8 @@ def test_an_hour_by_a_clock_that_is_half_a_percent_off_keeps_both_sides_together
         assert frame in (44_996, 44_997)
 
 
-def test_jitter_does_not_move_the_two_sides_against_each_other() -> None:
-    """Before, they moved by half a millisecond to six, twice in a second and then now and then."""
+def test_jitter_does_not_shift_the_sides_against_each_other() -> None:
+    """They used to shift by 0.5 to 6 ms, twice in the first second and occasionally later."""
     rng, timeline, starts = np.random.default_rng(1), Timeline(), list[int]()
     for frame in range(250):
         now_s = (frame + 1) * FRAME_S + rng.uniform(0, 0.02)
@@ -60,7 +60,7 @@ def test_jitter_does_not_move_the_two_sides_against_each_other() -> None:
     assert len(set(starts[12:])) == 1  # from the second second on
 
 
-def test_a_stall_is_silence_on_the_bot_s_side() -> None:
+def test_a_stall_is_recorded_as_silence_of_the_bot() -> None:
     timeline, word = Timeline(), np.full(640, 1_000, np.int16)
     both = list[NDArray[np.int16]]()
     for frame in range(8):

@@ -1,4 +1,4 @@
-"""Lines of both sides in order of time, in memory and in files that are whole at every moment."""
+"""Lines of both sides in order of time, in memory and in files that are complete at any time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def files_of(writer: FileWriter, path: Path, heading: Heading = NO_HEADING) -> l
     return [TranscriptFile(path, form, writer, heading) for form in (TEXT, JSON_LINES)]
 
 
-def test_words_make_lines_and_pauses_and_sentences_end_them(tmp_path: Path) -> None:
+def test_pauses_and_sentence_ends_end_a_line(tmp_path: Path) -> None:
     writer = FileWriter()
     transcript = Transcript(files_of(writer, tmp_path / "call"))
     for at_s, text in [(0.1, " Hel"), (0.2, "lo."), (0.4, " How"), (0.5, " are"), (2.0, " you"), (2.1, "")]:
@@ -51,7 +51,7 @@ def test_words_make_lines_and_pauses_and_sentences_end_them(tmp_path: Path) -> N
     assert transcript.pieces == 5
 
 
-def test_who_never_pauses_gets_a_new_line_all_the_same() -> None:
+def test_speech_without_pauses_gets_new_lines_too() -> None:
     transcript = Transcript()
     for number in range(2 * LINE_CHARS):
         transcript.add(" on", 0.1 * number)
@@ -60,7 +60,7 @@ def test_who_never_pauses_gets_a_new_line_all_the_same() -> None:
     assert sum(lengths) + len(lengths) == 2 * LINE_CHARS * len(" on")  # each lost but the blank it began with
 
 
-def test_both_sides_stand_in_the_order_in_which_they_began(tmp_path: Path) -> None:
+def test_lines_are_in_the_order_of_their_starts(tmp_path: Path) -> None:
     writer = FileWriter()
     transcript = Transcript(files_of(writer, tmp_path / "call"))
     pieces: list[tuple[str, float, Speaker]] = [
@@ -89,7 +89,7 @@ def test_both_sides_stand_in_the_order_in_which_they_began(tmp_path: Path) -> No
     transcript.close()
 
 
-def test_what_comes_far_too_late_still_loses_nothing(tmp_path: Path) -> None:
+def test_very_late_words_are_not_lost(tmp_path: Path) -> None:
     writer = FileWriter()
     transcript = Transcript(files_of(writer, tmp_path / "call"))
     for second in range(0, 40, 2):
@@ -105,7 +105,7 @@ def test_what_comes_far_too_late_still_loses_nothing(tmp_path: Path) -> None:
     transcript.close()
 
 
-def test_memory_is_bounded_and_the_files_have_it_all(tmp_path: Path) -> None:
+def test_memory_is_bounded_and_the_files_are_complete(tmp_path: Path) -> None:
     writer = FileWriter()
     transcript = Transcript(files_of(writer, tmp_path / "call"))
     for second in range(0, 600, 2):
@@ -119,7 +119,7 @@ def test_memory_is_bounded_and_the_files_have_it_all(tmp_path: Path) -> None:
     assert texts == [str(second) for second in range(0, 600, 2)]
 
 
-def test_numbers_can_be_kept_out(tmp_path: Path) -> None:
+def test_numbers_can_be_masked(tmp_path: Path) -> None:
     writer = FileWriter()
     transcript = Transcript(files_of(writer, tmp_path / "call"), redact_digits)
     for at_s, text in enumerate([" My", " card", " is", " 42", "42", " 4242", " thanks"]):
@@ -131,7 +131,7 @@ def test_numbers_can_be_kept_out(tmp_path: Path) -> None:
     transcript.close()
 
 
-def test_a_call_without_words_leaves_no_file_and_a_full_disk_does_not_stop_it(
+def test_a_call_without_words_has_no_file_and_a_full_disk_does_not_end_it(
     tmp_path: Path, logged: Logged
 ) -> None:
     writer = FileWriter()
@@ -146,7 +146,7 @@ def test_a_call_without_words_leaves_no_file_and_a_full_disk_does_not_stop_it(
     assert "secret" not in logged.text
 
 
-def test_files_begin_with_date_call_and_engine(tmp_path: Path) -> None:
+def test_files_start_with_date_call_and_engine(tmp_path: Path) -> None:
     writer = FileWriter()
     began = datetime(2026, 11, 21, 16, 5, 7, tzinfo=UTC)
     transcript = Transcript(files_of(writer, tmp_path / "call", heading(began, "CA1", "parrot")))
@@ -166,7 +166,7 @@ def test_files_begin_with_date_call_and_engine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gone", [False, True])
-def test_what_is_known_at_the_end_stands_at_the_beginning(tmp_path: Path, logged: Logged, gone: bool) -> None:
+def test_facts_known_at_the_end_are_in_the_header(tmp_path: Path, logged: Logged, gone: bool) -> None:
     writer, began = FileWriter(), datetime(2026, 11, 21, 16, 5, 7, tzinfo=UTC)
     told = heading(began, "CA1", "parrot", {"from": "+15551234567"})
     transcript = Transcript(files_of(writer, tmp_path / "call", told))
@@ -189,22 +189,22 @@ def test_what_is_known_at_the_end_stands_at_the_beginning(tmp_path: Path, logged
         assert text.endswith("secs: 1.5\nreason: the caller hung up\n\n    0.10  bot     Hello\n")
 
 
-def test_a_line_without_a_blank_does_not_grow_without_end() -> None:
+def test_a_line_without_spaces_is_bounded() -> None:
     transcript = Transcript()
     for n in range(3 * LINE_CHARS):
         transcript.add("字", n * 0.01)
     assert [len(line.text) for line in transcript.lines] == [2 * LINE_CHARS, LINE_CHARS]
 
 
-def test_one_piece_of_any_length_is_many_lines() -> None:
+def test_a_long_piece_is_split_into_lines() -> None:
     transcript = Transcript()
     transcript.add("a" * 100_000, 1.0)
     assert max(len(line.text) for line in transcript.lines) <= 3 * LINE_CHARS
     assert sum(len(line.text) for line in transcript.lines) == 100_000
 
 
-def test_half_a_character_is_in_no_line() -> None:
-    """JSON of an engine elsewhere can spell one; no file, page or hook could take it."""
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    """A remote engine's JSON may contain one; no file, page or hook could encode it."""
     transcript = Transcript()
     for piece in ("Hi \ud83d", "\udc26", " \udc00."):
         transcript.add(piece, 1.0)

@@ -1,4 +1,4 @@
-"""A server with faults to choose from, over real sockets: a mirror, its webhook and its health."""
+"""A server with configurable faults, over real sockets: a mirror, its webhook and its health."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STREAM = (
 
 @dataclass
 class BadServer:
-    """Answers each packet with itself.
+    """Mirrors each packet.
 
     Attributes:
         delay_s: by how much each answer is held back.

@@ -1,4 +1,4 @@
-"""A rehearsed conversation in simulated time: the real line, a scripted engine, a caller who reacts."""
+"""A rehearsed conversation in simulated time: the real server, a scripted engine, a caller who reacts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VOICES = {voice.name: voice for voice in load_voices(CLIPS)}
 
 @dataclass
 class Conversed:
-    """What came of it.
+    """The results.
 
     Attributes:
         reviewed: judged afterwards, by what was said and what the ear got.

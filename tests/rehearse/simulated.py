@@ -1,4 +1,4 @@
-"""Calls to servers that are made of arithmetic: no socket, no clock, no waiting."""
+"""Calls to calculated servers: no socket, no clock, no waiting."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def drops_every_tenth(frames: list[bytes]) -> list[tuple[float, bytes]]:
 
 
 def speaks_when_the_caller_is_silent(frames: list[bytes]) -> list[tuple[float, bytes]]:
-    """An echo suppressor: a steady stream, but never a voice over the caller's."""
+    """An echo suppressor: a steady stream, but silent while the caller speaks."""
     answer = parrot(frames)
     return [
         (at_s, b"\xff" * FRAME if loud(frame) else said)
@@ -67,7 +67,7 @@ def speaks_when_the_caller_is_silent(frames: list[bytes]) -> list[tuple[float, b
 
 
 def waits_for_its_turn(frames: list[bytes]) -> list[tuple[float, bytes]]:
-    """The usual voice agent: it listens until half a second of silence, and then says it all."""
+    """A turn-based voice agent: it waits for half a second of silence, and then answers everything."""
     messages, turn, quiet = [], b"", 0
     for k, frame in enumerate(frames):
         quiet = 0 if loud(frame) else quiet + 1
@@ -91,7 +91,7 @@ def stalls_once(frames: list[bytes]) -> list[tuple[float, bytes]]:
 
 
 def half_as_fast(frames: list[bytes]) -> list[tuple[float, bytes]]:
-    """A machine that is too slow for its engine: 160 ms for each 80."""
+    """A machine at half the required speed: 160 ms for each 80."""
     return [((k + 1) * 0.16, frame) for k, frame in enumerate(frames)]
 
 

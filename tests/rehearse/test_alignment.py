@@ -18,7 +18,7 @@ def later(said: Samples, samples: int) -> Samples:
 
 
 @pytest.mark.parametrize("lag_samples", [0, 1, 240, 12_345])
-def test_every_frame_that_is_found_is_found_to_the_sample(lag_samples: int) -> None:
+def test_every_frame_found_is_located_to_the_sample(lag_samples: int) -> None:
     said = speech()
     alignment = align(said, later(said, lag_samples))
     assert alignment is not None
@@ -28,7 +28,7 @@ def test_every_frame_that_is_found_is_found_to_the_sample(lag_samples: int) -> N
     assert alignment.clock_skew == 0.0
 
 
-def test_speech_in_noise_as_loud_as_half_of_it_is_still_found() -> None:
+def test_speech_in_strong_noise_is_found() -> None:
     said = speech()
     noise = np.random.default_rng(1).normal(0, 0.5 * float(np.std(said)), len(said) + 800)
     alignment = align(said, later(said, 800) + noise.astype(np.float32))
@@ -37,7 +37,7 @@ def test_speech_in_noise_as_loud_as_half_of_it_is_still_found() -> None:
     assert np.nanmin(alignment.correlation) >= 0.6
 
 
-def test_something_else_is_not_taken_for_it() -> None:
+def test_other_speech_is_not_aligned() -> None:
     said = speech()
     noise = np.random.default_rng(1).normal(0, 0.1, len(said)).astype(np.float32)
     assert align(said, noise) is None
@@ -45,7 +45,7 @@ def test_something_else_is_not_taken_for_it() -> None:
     assert align(said, np.zeros_like(said)) is None
 
 
-def test_a_caller_who_says_nothing_cannot_be_found() -> None:
+def test_a_silent_caller_cannot_be_aligned() -> None:
     assert align(np.zeros(PHONE_RATE_HZ, np.float32), speech()) is None
 
 

@@ -1,4 +1,4 @@
-"""The caller against real sockets. What depends on this machine's speed is not asked."""
+"""The caller on real sockets; results that depend on the machine's speed are not asserted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def failed(call: RehearsalResult) -> set[str]:
 
 
 @pytest.mark.slow
-async def test_a_call_over_real_sockets_and_each_fault_on_its_point() -> None:
+async def test_each_fault_of_a_real_server_fails_its_own_criterion() -> None:
     good, bad = BadServer(), BadServer(delay_s=0.4, say=True, leaks=True)
     said = caller_speech(CALLER_FILE, 4.8)
     well, ill = await asyncio.gather(rehearsed(good, said), rehearsed(bad, said))
@@ -51,26 +51,26 @@ async def test_a_call_over_real_sockets_and_each_fault_on_its_point() -> None:
     assert ill.found.delay_by == "content"
 
 
-async def test_a_busy_line_is_a_refusal() -> None:
+async def test_a_busy_server_is_a_refusal() -> None:
     call = await rehearsed(BadServer(refuses=True), SHORT)
     assert call.record.refused == "1013 All 1 sessions are taken."
     assert "accepted" in failed(call)
 
 
-async def test_a_server_that_breaks_off_is_no_clean_end() -> None:
+async def test_a_server_that_closes_early_has_no_clean_end() -> None:
     call = await rehearsed(BadServer(breaks_after=8), SHORT)
     assert call.record.broken is not None
     assert call.record.broken.endswith("1011 The engine broke.")
     assert "clean_end" in failed(call)
 
 
-async def test_a_socket_that_stays_open_is_no_clean_end_and_extra_fields_are_no_protocol() -> None:
+async def test_an_open_socket_and_extra_fields_fail_their_criteria() -> None:
     call = await rehearsed(BadServer(stays=True, extra={"track": "outbound"}), SHORT)
     assert {"clean_end", "protocol"} <= failed(call)
     assert call.record.violations[0] == "'media' with extra fields: track"
 
 
-async def test_nobody_there() -> None:
+async def test_an_unreachable_server() -> None:
     record = await Caller("ws://127.0.0.1:9/stream", SHORT).call()
     assert record.refused is not None
     assert record.refused.startswith("no stream at ws://127.0.0.1:9/stream")

@@ -1,4 +1,4 @@
-"""A caller's clips: the embedded ones, and what is wrong with a folder of one's own."""
+"""A caller's clips: the embedded ones, and errors in a user's folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moshi_phone.rehearse.clip import ClipUnusable
 from moshi_phone.rehearse.clips import CLIPS
 
 
-def test_each_embedded_voice_can_play_every_scene() -> None:
+def test_each_embedded_voice_has_clips_for_every_scene() -> None:
     voices = load_voices(CLIPS)
     assert [voice.name for voice in voices] == ["espeak", "rms", "slt"]
     for voice in voices:
@@ -43,14 +43,14 @@ def test_one_folder_is_one_voice(tmp_path: Path) -> None:
         ('[[clip]]\nfile = "x.wav"\nkind = "question"\n', "Cannot play"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(tmp_path: Path, text: str | None, says: str) -> None:
+def test_errors_are_one_sentence(tmp_path: Path, text: str | None, says: str) -> None:
     if text is not None:
         (tmp_path / "clips.toml").write_text(text)
     with pytest.raises(ClipUnusable, match=says):
         load_voices(tmp_path)
 
 
-def test_a_voice_without_a_question_is_none(tmp_path: Path) -> None:
+def test_a_voice_needs_a_question(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(1).normal(0, 0.1, 8_000), 8_000)
     (tmp_path / "clips.toml").write_text('[[clip]]\nfile = "a.wav"\nkind = "story"\n')
     with pytest.raises(ClipUnusable, match="at least one clip"):

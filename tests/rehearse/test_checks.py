@@ -1,4 +1,4 @@
-"""A rehearsal can fail: each bad server fails on exactly its own point."""
+"""Each bad server fails exactly its own criterion of a rehearsal."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def judged(record: CallRecord, repeats_after_ms: float | None = 0.0) -> dict[str
     return {point.key: point.passed for point in points}
 
 
-def test_a_good_server_passes_every_point() -> None:
+def test_a_good_server_passes_every_criterion() -> None:
     assert set(judged(simulated.call(simulated.mirror)).values()) == {True}
 
 
-def test_a_parrot_passes_every_point_and_its_own_delay_is_not_counted() -> None:
+def test_a_parrot_passes_every_criterion_without_its_own_delay() -> None:
     assert set(judged(simulated.call(simulated.parrot), repeats_after_ms=960).values()) == {True}
     assert set(judged(simulated.call(simulated.parrot), repeats_after_ms=None).values()) == {True}
 
@@ -57,30 +57,30 @@ def test_a_parrot_passes_every_point_and_its_own_delay_is_not_counted() -> None:
         (simulated.noisy, "quality"),
     ],
 )
-def test_a_bad_server_fails_on_exactly_its_point(server: simulated.Server, point: str) -> None:
+def test_a_bad_server_fails_exactly_its_criterion(server: simulated.Server, point: str) -> None:
     assert failed(simulated.call(server)) == [point]
 
 
-def test_a_steady_stream_that_falls_silent_under_the_caller_is_no_duplex() -> None:
+def test_a_stream_that_is_silent_under_the_caller_is_not_full_duplex() -> None:
     record = simulated.call(simulated.speaks_when_the_caller_is_silent)
     assert failed(record, repeats_after_ms=960) == ["duplex"]
 
 
-def test_a_say_before_the_stream_fails_the_own_voice(good_call: Measurements) -> None:
+def test_a_say_verb_before_the_stream_fails_the_own_voice(good_call: Measurements) -> None:
     around = replace(GOOD, prompts_before_stream=["Say"])
     assert failed(simulated.call(simulated.mirror), around, found=good_call) == ["own_voice"]
 
 
-def test_a_leaked_session_fails_on_being_free(good_call: Measurements) -> None:
+def test_a_leaked_session_fails_its_criterion(good_call: Measurements) -> None:
     around = replace(GOOD, free=False, session_free_detail="1 call still running 3 s after its end")
     assert failed(simulated.call(simulated.mirror), around, found=good_call) == ["session_free"]
 
 
-def test_a_stall_is_a_gap_and_its_debt_is_delay() -> None:
+def test_a_stall_is_a_gap_followed_by_delay() -> None:
     assert failed(simulated.call(simulated.stalls_once)) == ["delay", "drift", "gaps", "keeps_up"]
 
 
-def test_a_machine_that_is_too_slow_fails_only_on_what_depends_on_it() -> None:
+def test_a_slow_machine_fails_only_the_criteria_that_depend_on_speed() -> None:
     record = simulated.call(simulated.half_as_fast)
     points = check(GOOD, record, measure(record))
     bad = [point for point in points if point.passed is False]
@@ -88,7 +88,7 @@ def test_a_machine_that_is_too_slow_fails_only_on_what_depends_on_it() -> None:
     assert all(point.by_speed for point in bad)
 
 
-def test_frames_that_the_server_says_it_dropped_fail_on_keeping_up(good_call: Measurements) -> None:
+def test_reported_dropped_frames_fail_keeping_up(good_call: Measurements) -> None:
     record = simulated.call(simulated.mirror)
     record.status_samples = [StatusSample(simulated.BEGAN_S + 5, 7, 40.0, 2, 0.0)]
     assert failed(record, found=good_call) == ["keeps_up"]
@@ -104,14 +104,16 @@ def test_frames_that_the_server_says_it_dropped_fail_on_keeping_up(good_call: Me
         ({"violations": ["binary"], "violation_count": 1}, "protocol"),
     ],
 )
-def test_ends_and_protocol(good_call: Measurements, change: dict[str, object], point: str) -> None:
+def test_faults_of_the_end_and_the_protocol_fail_their_criteria(
+    good_call: Measurements, change: dict[str, object], point: str
+) -> None:
     record = simulated.call(simulated.mirror)
     for name, value in change.items():
         setattr(record, name, value)
     assert failed(record, found=good_call) == [point]
 
 
-def test_a_refused_stream_says_why() -> None:
+def test_a_refused_stream_has_a_reason() -> None:
     record = simulated.call(lambda _: [])
     record.refused = "1013 All 1 sessions are taken."
     points = {point.key: point for point in check(CallContext(), record, measure(record))}

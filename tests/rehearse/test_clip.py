@@ -10,7 +10,7 @@ from moshi_phone.audio import g711, pcm
 from moshi_phone.rehearse.clip import CALLER_FILE, ClipUnusable, caller_speech
 
 
-def test_the_embedded_clip_fills_the_call_and_leaves_its_ends_quiet() -> None:
+def test_the_embedded_clip_fills_the_call_except_for_its_ends() -> None:
     mulaw = caller_speech(CALLER_FILE, 20.0)
     said = pcm.to_float(g711.decode(mulaw))
     assert len(mulaw) == 160_000

@@ -12,7 +12,7 @@ def call(*points: Criterion) -> RehearsalResult:
     return whole
 
 
-def test_points_are_compared_over_all_calls() -> None:
+def test_criteria_are_compared_over_all_calls() -> None:
     good = Criterion("delay", "Delay", True, "20 ms", "30 ms", by_speed=True, numbers={"ms": 20})
     bad = Criterion("delay", "Delay", False, "50 ms", "30 ms", by_speed=True, numbers={"ms": 50})
     unknown = Criterion("delay", "Delay", None, "not judged", "30 ms", by_speed=True)

@@ -13,7 +13,7 @@ from tests.rehearse.test_report import rehearsed
 
 
 def bad_shade_in(path: Path, calls: list[RehearsalResult]) -> int:
-    """How many pixels of the picture are nearly pure red."""
+    """Return the number of pixels that are nearly pure red."""
     draw_comparison(path, calls, "parrot")
     red, green, blue = np.asarray(Image.open(path).convert("RGB"), int).transpose(2, 0, 1)
     return int(((red > 180) & (green < 90) & (blue < 90)).sum())
@@ -28,6 +28,6 @@ def test_a_call_that_fails_is_red_in_the_picture_and_in_the_title(tmp_path: Path
     assert comparison_picture._title([good, bad]).startswith("1 of 2 calls hold. Failed: ")
 
 
-def test_calls_that_never_came_to_be_can_be_drawn(tmp_path: Path) -> None:
+def test_calls_that_failed_to_connect_can_be_drawn(tmp_path: Path) -> None:
     draw_comparison(tmp_path / "none.png", [rehearsed(lambda _: [])] * 30)
     assert (tmp_path / "none.png").read_bytes().startswith(b"\x89PNG")

@@ -8,7 +8,7 @@ from moshi_phone.rehearse.delay_axis import FINE_SHARE, DelayAxis
 LIMIT_MS = 300.0
 
 
-def test_a_good_call_s_shape_and_the_limit_are_both_seen() -> None:
+def test_a_good_call_and_the_limit_are_both_visible() -> None:
     delay_ms = np.random.default_rng(1).normal(10, 1, 250)
     axis = DelayAxis.of(delay_ms, LIMIT_MS)
     backends = axis.forward(delay_ms)
@@ -17,14 +17,14 @@ def test_a_good_call_s_shape_and_the_limit_are_both_seen() -> None:
     assert axis.ticks_ms(LIMIT_MS)[-1] == LIMIT_MS
 
 
-def test_one_scale_serves_where_the_delays_are_near_the_limit_or_beyond() -> None:
+def test_one_scale_is_enough_for_delays_near_or_above_the_limit() -> None:
     axis = DelayAxis.of([200.0, 430.0, np.nan], LIMIT_MS)
     assert axis.break_ms is None
     assert axis.forward(axis.top_ms) == 1
     assert axis.forward([430.0, LIMIT_MS])[0] < 1
 
 
-def test_one_bad_frame_does_not_flatten_the_others_and_is_seen() -> None:
+def test_one_late_frame_is_visible_and_does_not_flatten_the_others() -> None:
     delay_ms = [10.0] * 250 + [5000.0]
     axis = DelayAxis.of(delay_ms, LIMIT_MS)
     assert axis.forward(10) > 0.3
@@ -32,13 +32,13 @@ def test_one_bad_frame_does_not_flatten_the_others_and_is_seen() -> None:
     assert axis.ticks_ms(LIMIT_MS)[-2:] == [300, 5000]
 
 
-def test_without_any_delay_there_is_the_limit() -> None:
+def test_without_delays_the_limit_is_visible() -> None:
     axis = DelayAxis.of([np.nan], LIMIT_MS)
     assert 0 < axis.forward(LIMIT_MS) < 1
 
 
 @pytest.mark.parametrize("delay_ms", [[10.0], [400.0], []])
-def test_places_and_delays_are_each_other_s_inverse(delay_ms: list[float]) -> None:
+def test_the_scale_s_inverse_is_exact(delay_ms: list[float]) -> None:
     axis = DelayAxis.of(delay_ms, LIMIT_MS)
     given = np.linspace(-5, axis.top_ms, 100)
     assert np.allclose(axis.inverse(axis.forward(given)), given)

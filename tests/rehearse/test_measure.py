@@ -15,7 +15,7 @@ from moshi_phone.rehearse.record import StatusSample
 from tests.rehearse import simulated
 
 
-def test_the_delay_of_each_frame_by_content() -> None:
+def test_delays_are_measured_by_content() -> None:
     found = measure(simulated.call(simulated.mirror), repeats_after_ms=0)
     assert found.delay_by == "content"
     known = found.delay_ms[np.isfinite(found.delay_ms)]
@@ -25,7 +25,7 @@ def test_the_delay_of_each_frame_by_content() -> None:
     assert found.late_ms == pytest.approx(0, abs=1e-6)
 
 
-def test_the_delay_of_each_frame_by_order_where_the_answer_is_something_else() -> None:
+def test_delays_are_measured_by_order_if_the_content_differs() -> None:
     rng = np.random.default_rng(3)
     babble = [g711.encode(pcm.to_bytes(rng.normal(0, 0.1, 640).astype(np.float32))) for _ in range(150)]
     record = simulated.call(lambda frames: simulated.mirror(babble[: len(frames)]))
@@ -37,7 +37,7 @@ def test_the_delay_of_each_frame_by_order_where_the_answer_is_something_else() -
     assert np.allclose(known, 110, atol=0.2)
 
 
-def test_frames_that_were_told_to_be_lost_are_no_delay() -> None:
+def test_reported_lost_frames_do_not_count_as_delay() -> None:
     rng = np.random.default_rng(3)
     babble = [g711.encode(pcm.to_bytes(rng.normal(0, 0.1, 640).astype(np.float32))) for _ in range(150)]
 
@@ -55,13 +55,13 @@ def test_frames_that_were_told_to_be_lost_are_no_delay() -> None:
     assert true.p50 == pytest.approx(113, abs=1)  # the order of samples does not show what filters delay
 
 
-def test_a_server_that_holds_everything_back_is_slow_even_if_nobody_knows_its_engine() -> None:
+def test_an_unknown_server_that_delays_everything_is_slow() -> None:
     spread = Percentiles.of(measure(simulated.call(simulated.slow)).delay_ms)
     assert spread is not None
     assert spread.p50 == pytest.approx(510, abs=1)
 
 
-def test_a_server_that_puts_silence_in_front_is_slow_too() -> None:
+def test_a_server_that_inserts_leading_silence_is_slow() -> None:
     def padded(frames: list[bytes]) -> list[tuple[float, bytes]]:
         return simulated.parrot(frames, delay_frames=5)
 
@@ -70,13 +70,13 @@ def test_a_server_that_puts_silence_in_front_is_slow_too() -> None:
     assert spread.p50 == pytest.approx(510, abs=1)
 
 
-def test_drift_and_stretch_of_a_slow_clock() -> None:
+def test_drift_and_skew_of_a_slow_clock() -> None:
     found = measure(simulated.call(simulated.drifts), repeats_after_ms=0)
     assert found.drift_ms == pytest.approx(90, abs=15)
     assert found.clock_skew == pytest.approx(0.01, abs=0.004)
 
 
-def test_quality_is_judged_where_there_are_no_holes() -> None:
+def test_quality_is_measured_outside_gaps() -> None:
     whole = measure(simulated.call(simulated.mirror)).quality
     holes = measure(simulated.call(simulated.drops_every_tenth)).quality
     noisy = measure(simulated.call(simulated.noisy)).quality
@@ -89,7 +89,7 @@ def test_quality_is_judged_where_there_are_no_holes() -> None:
     assert noisy.snr_db < 10
 
 
-def test_a_caller_who_repeats_himself_is_found_at_the_first_time(tmp_path: Path) -> None:
+def test_repeated_speech_is_aligned_with_its_first_occurrence(tmp_path: Path) -> None:
     clip, rate_hz = soundfile.read(CALLER_FILE, stop=16_000)
     soundfile.write(tmp_path / "short.wav", clip, rate_hz)
     record = simulated.call(simulated.parrot, secs=12, clip=tmp_path / "short.wav")
@@ -100,7 +100,7 @@ def test_a_caller_who_repeats_himself_is_found_at_the_first_time(tmp_path: Path)
     assert spread.max == pytest.approx(110, abs=0.2)
 
 
-def test_strange_speech_is_no_echo() -> None:
+def test_other_speech_is_not_aligned() -> None:
     record = simulated.call(simulated.mirror, secs=12)
     said = record.said_pcm
     assert align(said, said[::-1].copy()) is None

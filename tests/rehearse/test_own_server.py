@@ -10,7 +10,7 @@ from moshi_phone.rehearse.status_client import StatusClient
 
 
 @pytest.mark.slow
-async def test_it_is_the_real_program_and_wants_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_is_the_real_program_and_requires_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "MOSHI_WEB_PASSWORD", "the user's own")
     said = list[str]()
     async with OwnServer({"MOSHI_ENGINE": "parrot"}, said.append) as server:
@@ -29,7 +29,7 @@ async def test_it_is_the_real_program_and_wants_its_password(monkeypatch: pytest
 
 
 @pytest.mark.slow
-async def test_one_that_does_not_start_says_why_in_its_own_words() -> None:
+async def test_a_failed_start_is_reported_with_the_program_s_error() -> None:
     said = list[str]()
     with pytest.raises(OwnServerFailed, match="none"):
         async with OwnServer({"MOSHI_ENGINE": "parrot", "MOSHI_CALLS": "none"}, said.append):
@@ -37,8 +37,8 @@ async def test_one_that_does_not_start_says_why_in_its_own_words() -> None:
     assert not [line for line in said if line.startswith("Error: ")], "the exception says it"
 
 
-def test_after_its_start_it_shows_warnings_and_tracebacks() -> None:
-    """A pipeline's error was a close code and nothing else."""
+def test_warnings_and_tracebacks_are_shown_after_its_start() -> None:
+    """A pipeline's error used to be a close code only."""
     said = list[str]()
     server = OwnServer({}, said.append)
     log = [

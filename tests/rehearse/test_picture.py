@@ -13,7 +13,7 @@ SUBTITLE = "parrot · 2026-01-31 12:30 UTC · Linux x, 2 cores · version 1.2.3"
 
 
 def composed(record: CallRecord) -> tuple[list[Axes], list[str]]:
-    """Give the axes of a call's picture, and what is written above them."""
+    """Return the axes of a call's picture, and the text above them."""
     found = measure(record, repeats_after_ms=0)
     figure = compose(record, found, check(CallContext(), record, found), SUBTITLE)
     return figure.axes, [text.get_text() for text in figure.texts]
@@ -32,7 +32,7 @@ def told(record: CallRecord, *backlogs: int) -> CallRecord:
     return record
 
 
-def test_every_mark_has_its_name_and_the_title_says_where_it_comes_from() -> None:
+def test_every_mark_is_labelled_and_the_title_names_the_source() -> None:
     (voices, delay, _, frames), texts = composed(told(simulated.call(simulated.stalls_once), 0, 3, 1))
     assert SUBTITLE in texts
     assert {"caller", "bot, as heard"} < named(voices)
@@ -41,7 +41,7 @@ def test_every_mark_has_its_name_and_the_title_says_where_it_comes_from() -> Non
     assert named(frames) == {"playout lead", "frames unanswered, as the server says: 3 at most"}
 
 
-def test_the_frames_unanswered_are_those_of_the_checklist() -> None:
+def test_the_unanswered_frames_agree_with_the_checklist() -> None:
     record = told(simulated.call(simulated.mirror), 0, 4, 2)
     found = measure(record, repeats_after_ms=0)
     (keeps_up,) = (point for point in check(CallContext(), record, found) if point.key == "keeps_up")
@@ -53,7 +53,7 @@ def test_the_frames_unanswered_are_those_of_the_checklist() -> None:
     assert named(frames) == {"playout lead", "frames that had left and were not answered"}
 
 
-def test_a_good_call_has_its_shape_and_the_limit() -> None:
+def test_a_good_call_s_delays_and_the_limit_are_drawn() -> None:
     (_, delay, *_), _ = composed(simulated.call(simulated.mirror))
     assert "above this line the scale is coarser" in named(delay)
     assert DELAY_MS in delay.get_yticks()

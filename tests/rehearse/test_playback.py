@@ -9,7 +9,7 @@ FRAME_S = 0.080
 FRAME = bytes(range(1, 129)) * 5  # 640 µ-law bytes, 80 ms
 
 
-def test_audio_in_time_is_heard_without_a_seam() -> None:
+def test_punctual_audio_has_no_gap() -> None:
     ear = Playback(start_s=100.0)
     ear.media(FRAME, 100.5)
     ear.media(FRAME, 100.55)  # 30 ms before the first has been played
@@ -19,7 +19,7 @@ def test_audio_in_time_is_heard_without_a_seam() -> None:
     assert ear.lead_ms(100.55) == pytest.approx(110)
 
 
-def test_late_audio_leaves_a_gap_and_delays_all_that_follows() -> None:
+def test_late_audio_leaves_a_gap_and_delays_the_rest() -> None:
     ear = Playback()
     ear.media(FRAME, 0.0)
     ear.media(FRAME, 0.180)  # 100 ms late
@@ -34,13 +34,13 @@ def test_late_audio_leaves_a_gap_and_delays_all_that_follows() -> None:
     assert set(heard[640:]) == {MULAW_SILENCE}
 
 
-def test_silence_before_the_first_audio_is_no_gap() -> None:
+def test_silence_before_the_first_audio_is_not_a_gap() -> None:
     ear = Playback()
     ear.media(FRAME, 3.0)
     assert not ear.gaps
 
 
-def test_a_mark_comes_back_when_the_audio_before_it_has_been_played() -> None:
+def test_a_mark_returns_when_the_audio_before_it_has_been_played() -> None:
     ear = Playback(start_s=10.0)
     ear.media(FRAME, 10.0)
     ear.mark("a", 10.01)
@@ -56,7 +56,7 @@ def test_a_mark_comes_back_when_the_audio_before_it_has_been_played() -> None:
     assert ear.next_echo_s is None
 
 
-def test_a_mark_comes_back_at_once_when_nothing_is_buffered() -> None:
+def test_a_mark_returns_at_once_if_nothing_is_buffered() -> None:
     ear = Playback()
     ear.mark("first", 0.0)
     assert ear.echoes(0.0) == [MarkEcho("first", 0.0, played=True)]
@@ -65,7 +65,7 @@ def test_a_mark_comes_back_at_once_when_nothing_is_buffered() -> None:
     assert ear.echoes(0.5) == [MarkEcho("late", 0.5, played=True)]
 
 
-def test_clear_cuts_what_has_not_been_played_and_sends_waiting_marks_back() -> None:
+def test_clear_drops_unplayed_audio_and_returns_waiting_marks() -> None:
     ear = Playback()
     ear.media(FRAME, 0.0)
     ear.mark("played", 0.0)
@@ -84,21 +84,21 @@ def test_clear_cuts_what_has_not_been_played_and_sends_waiting_marks_back() -> N
     assert [round(gap.ms, 3) for gap in ear.gaps] == [20]
 
 
-def test_time_does_not_step_back() -> None:
+def test_time_does_not_go_backwards() -> None:
     ear = Playback()
     ear.media(FRAME, 1.0)
     with pytest.raises(ValueError, match=r"expected time to go on from 1\.0 s, got 0\.5 s"):
         ear.media(FRAME, 0.5)
 
 
-def test_float_noise_makes_no_gap() -> None:
+def test_rounding_errors_cause_no_gap() -> None:
     ear = Playback(start_s=12345.678)
     for k in range(1000):
         ear.media(FRAME, 12345.678 + k * FRAME_S)
     assert not ear.gaps
 
 
-def test_a_part_of_what_was_heard_is_what_the_whole_has_there() -> None:
+def test_an_excerpt_equals_the_same_part_of_the_whole() -> None:
     ear = Playback(0.0)
     ear.media(bytes(range(100, 200)), 0.010)
     ear.media(bytes(range(50)), 0.050)

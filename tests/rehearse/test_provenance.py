@@ -18,7 +18,7 @@ class Secretive:
     model: Path | None = None
 
 
-def test_it_says_when_where_and_how_but_nothing_secret() -> None:
+def test_it_states_time_machine_and_options_without_secrets() -> None:
     options = RehearseOptions(url="ws://me:secret@127.0.0.1:5001/stream", report=Path("here"))
     told = Provenance.now(options, Secretive(model=Path("a/b"))).answered_by("moshi").as_json()
     assert json.loads(json.dumps(told)) == told
@@ -29,7 +29,7 @@ def test_it_says_when_where_and_how_but_nothing_secret() -> None:
     assert abs(datetime.fromisoformat(told["date"]) - datetime.now(UTC)).total_seconds() < 60
 
 
-def test_its_line_names_engine_date_and_machine() -> None:
+def test_the_summary_names_engine_date_and_machine() -> None:
     provenance = Provenance(datetime(2026, 1, 31, 12, 30, tzinfo=UTC), "1.2.3", "Linux x, 2 cores", None, {})
     assert provenance.line == "engine unknown · 2026-01-31 12:30 UTC · Linux x, 2 cores · version 1.2.3"
     assert provenance.answered_by("parrot").line.startswith("parrot · ")

@@ -18,7 +18,7 @@ def at_once(lag_samples: float = 0.0) -> Alignment:
     return Alignment(np.full(FRAMES, lag_samples), np.ones(FRAMES))
 
 
-def test_the_same_again_louder_is_perfect() -> None:
+def test_a_louder_copy_is_perfect() -> None:
     quality = line_quality(SAID, (1.5 * SAID).astype(np.float32), at_once())
     assert quality is not None
     assert quality.stoi == pytest.approx(1, abs=0.001)
@@ -26,7 +26,7 @@ def test_the_same_again_louder_is_perfect() -> None:
     assert quality.blocks == 4
 
 
-def test_noise_costs_what_it_should() -> None:
+def test_noise_lowers_the_score_as_expected() -> None:
     level = float(np.sqrt(np.mean(np.square(SAID))))
     noise = np.random.default_rng(1).normal(0, 0.1 * level, len(SAID)).astype(np.float32)
     quality = line_quality(SAID, SAID + noise, at_once())
@@ -42,7 +42,7 @@ def test_one_bad_block_does_not_hide_the_rest() -> None:
     assert quality.stoi > 0.99
 
 
-def test_holes_are_counted_elsewhere() -> None:
+def test_gaps_do_not_lower_the_score() -> None:
     heard = SAID.copy()
     hole = slice(40 * PHONE_FRAME_SAMPLES, 70 * PHONE_FRAME_SAMPLES)
     heard[hole] = 0
@@ -51,7 +51,7 @@ def test_holes_are_counted_elsewhere() -> None:
     assert quality.snr_db > 60
 
 
-def test_too_little_or_at_another_speed_is_not_judged() -> None:
+def test_short_or_skewed_speech_is_not_judged() -> None:
     few = at_once()
     few.lag_samples[9:] = np.nan
     assert line_quality(SAID, SAID, few) is None

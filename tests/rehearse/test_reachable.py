@@ -7,7 +7,7 @@ import pytest
 from moshi_phone.rehearse.reachable import Unreachable, check_reachable
 
 
-async def test_a_server_is_reachable_whatever_it_speaks() -> None:
+async def test_a_server_of_any_protocol_is_reachable() -> None:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
@@ -17,6 +17,6 @@ async def test_a_server_is_reachable_whatever_it_speaks() -> None:
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:5001", "http://127.0.0.1:5001/stream", "ws://", "ws://h:x/s"])
-async def test_what_is_no_stream_s_url_is_said_to_be_none(url: str) -> None:
+async def test_invalid_stream_urls_are_reported(url: str) -> None:
     with pytest.raises(Unreachable, match="expected --url ws://"):
         await check_reachable(url)

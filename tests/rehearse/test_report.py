@@ -76,7 +76,7 @@ def test_the_report_of_one_call(tmp_path: Path) -> None:
     assert transcript.read_text() == "   0.50  bot     Hello.\n  12.25  caller  How are you?\n"
 
 
-def test_the_report_of_a_call_that_was_refused(tmp_path: Path) -> None:
+def test_the_report_of_a_refused_call(tmp_path: Path) -> None:
     call = rehearsed(lambda _: [])
     call.record.refused = "1013 busy"
     call.points = check(CallContext(), call.record, call.found)
@@ -103,7 +103,7 @@ def test_the_report_of_several_calls(tmp_path: Path) -> None:
     assert delay["numbers"]["p95_ms"]["median"] == pytest.approx(310, abs=1)
 
 
-def test_the_tables_say_what_failed_and_what_depends_on_speed() -> None:
+def test_the_tables_mark_failures_and_dependence_on_speed() -> None:
     good, slow = rehearsed(), rehearsed(simulated.slow)
     one = text(checklist(slow.points))
     assert "✗" in one

@@ -1,4 +1,4 @@
-"""A phone that returns what it plays, and noise."""
+"""A phone with an echo, and noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SILENT = bytes([g711.SILENCE]) * PACKET_SAMPLES
 
 
 def leaves(room: Room, heard: bytes, packets: int) -> np.ndarray:
-    """Give what leaves the phone of a silent caller, at the pace at which it hears."""
+    """Return what a silent caller's phone sends while it plays audio in real time."""
     ear, sent = Playback(), b""
     for packet in range(packets):
         ear.media(heard[packet * PACKET_SAMPLES : (packet + 1) * PACKET_SAMPLES], packet * 0.02)
@@ -22,7 +22,7 @@ def leaves(room: Room, heard: bytes, packets: int) -> np.ndarray:
     return pcm.to_float(g711.decode(sent))
 
 
-def test_what_is_heard_comes_back_later_and_weaker() -> None:
+def test_played_audio_returns_later_and_weaker() -> None:
     noise = np.random.default_rng(2).normal(0, 0.1, 16_000).astype(np.float32)
     heard = g711.encode(pcm.to_bytes(noise))
     sent = leaves(Room(100, 20), heard, 100)
@@ -31,10 +31,10 @@ def test_what_is_heard_comes_back_later_and_weaker() -> None:
     assert 20 * np.log10(np.std(noise) / np.std(sent[2000:])) == pytest.approx(20, abs=1)
 
 
-def test_noise_has_its_level_below_a_voice() -> None:
+def test_noise_has_its_given_level_below_a_voice() -> None:
     sent = leaves(Room(noise_db=20), SILENT * 100, 100)
     assert 20 * np.log10(np.std(sent)) == pytest.approx(-40, abs=1)
 
 
-def test_without_either_nothing_changes() -> None:
+def test_without_echo_and_noise_nothing_changes() -> None:
     assert Room().packet(SILENT, Playback(), 0) == SILENT

@@ -1,4 +1,4 @@
-"""Engines that talk well, and engines that do not: every figure near the truth, every verdict right."""
+"""Engines that converse well, and engines that do not: measurements near the truth, and correct verdicts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def conversed(how: Behaviour, voice: str = "slt") -> Conversed:
 
 
 @pytest.mark.parametrize(("how", "fails"), FAILS)
-def test_each_scene_is_judged_rightly(how: Behaviour, fails: set[str]) -> None:
+def test_each_scene_is_judged_correctly(how: Behaviour, fails: set[str]) -> None:
     call = conversed(how)
     found = {point.key: point for point in judge_scenes(call.reviewed, call.scenes)}
     failed = {key for key, point in found.items() if point.passed is False}
@@ -57,12 +57,12 @@ def test_each_scene_is_judged_rightly(how: Behaviour, fails: set[str]) -> None:
 
 
 @pytest.mark.parametrize("voice", ["espeak", "rms"])
-def test_other_voices_find_the_same(voice: str) -> None:
+def test_other_voices_give_the_same_results(voice: str) -> None:
     call = conversed(Behaviour(), voice)
     assert [p.key for p in judge_scenes(call.reviewed, call.scenes) if p.passed is not True] == []
 
 
-def test_the_server_has_measured_the_same_while_the_call_ran() -> None:
+def test_the_server_s_live_measurements_agree() -> None:
     call = conversed(Behaviour())
     afterwards = ConversationMetrics()
     afterwards.add(call.reviewed.events)
@@ -76,7 +76,7 @@ def test_the_server_has_measured_the_same_while_the_call_ran() -> None:
         assert one["p50"] == pytest.approx(other["p50"], abs=WITHIN_MS)
 
 
-def test_scenes_follow_each_other_without_a_hole() -> None:
+def test_scenes_follow_each_other_without_a_gap() -> None:
     call = conversed(Behaviour())
     keys = [scene.key for scene in call.scenes]
     twice = ["interruption"] * 2 + ["backchannel"] * 2

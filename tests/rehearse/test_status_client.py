@@ -18,24 +18,24 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status_client, "POLL_S", 0.01)
 
 
-def test_what_the_server_says_of_a_call() -> None:
+def test_the_server_s_status_of_a_call_is_read() -> None:
     assert as_sample(SAYS, 1.5) == StatusSample(1.5, 2, 40.5, 1, 80.0)
     parts = {"frame": 80.0, "filters": 3.0, "processing": 5.0, "playout": 6.0}
     assert as_sample(SAYS | {"delay_parts_ms": parts}, 1.5) == StatusSample(1.5, 2, 40.5, 1, 80.0, 3.0)
 
 
 @pytest.mark.parametrize("says", [{}, SAYS | {"backlog_frames": None}, SAYS | {"trimmed_ms": "much"}])
-def test_what_another_server_says_is_nothing(says: dict[str, object]) -> None:
+def test_another_server_s_answer_is_ignored(says: dict[str, object]) -> None:
     assert as_sample(says, 1.5) is None
 
 
-async def test_a_server_that_is_not_there_is_no_error() -> None:
+async def test_an_unreachable_server_raises_nothing() -> None:
     client = StatusClient("ws://127.0.0.1:9/stream")
     assert await client.health() is None
     assert await client.free(0) is None
 
 
-async def test_sessions_become_free_or_they_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_for_free_sessions_reports_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status_client, "FREE_WITHIN_S", 60)
     app, sessions = FastAPI(), [3, 3, 1]
     app.get("/healthz")(lambda: {"sessions": sessions.pop(0) if len(sessions) > 1 else 1, "capacity": 4})
@@ -46,7 +46,7 @@ async def test_sessions_become_free_or_they_do_not(monkeypatch: pytest.MonkeyPat
         assert await client.free(0) == (False, "1 sessions still open after 0.05 s")
 
 
-async def test_a_server_that_closes_tells_and_one_that_refuses_does_not() -> None:
+async def test_a_closing_server_has_a_status_and_a_refusing_one_has_none() -> None:
     app = FastAPI()
     app.get("/healthz")(lambda: Response('{"ready": false}', 503, media_type="application/json"))
     app.get("/calls/CA1")(lambda: Response('{"detail": "no"}', 401, media_type="application/json"))
@@ -56,7 +56,7 @@ async def test_a_server_that_closes_tells_and_one_that_refuses_does_not() -> Non
         assert await client.sample("CA1") is None
 
 
-async def test_it_listens_while_the_block_runs() -> None:
+async def test_it_collects_samples_while_the_block_runs() -> None:
     app, told = FastAPI(), list[StatusSample]()
     app.get("/calls/CA1")(lambda: SAYS)
     async with (

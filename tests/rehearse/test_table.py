@@ -16,7 +16,7 @@ def lines(table: object) -> list[str]:
     return console.export_text().splitlines()
 
 
-def test_each_point_has_its_mark() -> None:
+def test_each_criterion_has_a_mark() -> None:
     _, held, failed, unknown = lines(
         checklist(
             [
@@ -31,7 +31,7 @@ def test_each_point_has_its_mark() -> None:
     assert unknown.split()[:2] == ["–", "Third"]
 
 
-def test_several_calls_are_told_by_least_median_and_most() -> None:
+def test_several_calls_are_summarized_by_minimum_median_and_maximum() -> None:
     calls = [rehearsed() for _ in range(3)]
     for call, ms in zip(calls, (10.0, 30.0, 20.0), strict=True):
         call.points = [
@@ -41,7 +41,7 @@ def test_several_calls_are_told_by_least_median_and_most() -> None:
     assert "2 of 3 hold; p 50 10, 20, 30; x unknown; 30 ms" in line
 
 
-def test_the_server_s_share_is_told_only_where_there_is_one() -> None:
+def test_the_server_s_share_is_shown_only_if_there_is_one() -> None:
     call = rehearsed()
     assert shares([call]) is None
     call.health = {"servers": [{"name": "gpu-1:8998"}]}
@@ -52,7 +52,7 @@ def test_the_server_s_share_is_told_only_where_there_is_one() -> None:
     )
 
 
-def test_the_parts_of_the_delay_are_told() -> None:
+def test_the_parts_of_the_delay_are_shown() -> None:
     call = rehearsed()
     assert delay_parts([call]) is None
     call.metrics = {
@@ -66,7 +66,7 @@ def test_the_parts_of_the_delay_are_told() -> None:
     )
 
 
-def test_each_point_that_fails_comes_with_advice() -> None:
+def test_each_failed_criterion_has_advice() -> None:
     call = rehearsed()
     points = check(CallContext(), call.record, call.found)
     assert {point.key for point in points} == ADVICE.keys()

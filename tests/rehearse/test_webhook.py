@@ -16,7 +16,7 @@ def test_a_stream_and_its_parameters() -> None:
     assert read_twiml(f"<Response>{STREAM}</Response>") == Connection([], {"token": "t1"})
 
 
-def test_what_speaks_before_the_stream_is_told() -> None:
+def test_verbs_that_speak_before_the_stream_are_reported() -> None:
     twiml = f"<Response><Say>One moment.</Say><Pause/><Play>x.mp3</Play>{STREAM}<Say>Bye</Say></Response>"
     assert read_twiml(twiml).prompts_before_stream == ["Say", "Play"]
 
@@ -29,12 +29,12 @@ def test_what_speaks_before_the_stream_is_told() -> None:
         ("<Response/>", "holds nothing"),
     ],
 )
-def test_what_connects_no_stream_is_named(twiml: str, words: str) -> None:
+def test_a_document_without_a_stream_is_reported(twiml: str, words: str) -> None:
     with pytest.raises(NoStream, match=words):
         read_twiml(twiml)
 
 
-async def test_asking_signs_what_the_world_calls_the_server() -> None:
+async def test_the_request_is_signed_for_the_public_url() -> None:
     async def twiml(request: web.Request) -> web.Response:
         form = {key: str(value) for key, value in (await request.post()).items()}
         signature = request.headers.get("X-Twilio-Signature", "")

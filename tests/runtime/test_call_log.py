@@ -16,7 +16,7 @@ def test_a_sid_is_shortened_to_letters_and_digits() -> None:
     assert short_sid("CA{1}\n\x1b\u202eé") == "CA1"
 
 
-async def test_a_call_s_tasks_are_marked_and_nothing_else(logged: Logged) -> None:
+async def test_only_a_call_s_tasks_log_its_sid(logged: Logged) -> None:
     async def work(word: str) -> None:
         await asyncio.sleep(0)
         logger.info(word)
@@ -27,7 +27,7 @@ async def test_a_call_s_tasks_are_marked_and_nothing_else(logged: Logged) -> Non
     assert logged.text == "INFO CA77777777 inside\nINFO outside\n"
 
 
-async def test_a_thread_logs_with_what_the_call_gave_it(logged: Logged) -> None:
+async def test_a_thread_logs_with_the_call_s_logger(logged: Logged) -> None:
     with call_context(SID):
         log = call_logger()
     plain = call_logger()

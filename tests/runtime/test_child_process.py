@@ -1,4 +1,4 @@
-"""A child's lines, its end, and that it does not outlive us. Real processes."""
+"""A child process's output and exit, and that it does not outlive us. Real processes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ asyncio.run(main())
 
 
 class Boss:
-    """Hears of a child's beginning and end by a socket that the child holds open."""
+    """Observes a child's start and end through a socket that the child holds open."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -74,7 +74,7 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-async def test_tells_its_lines_and_its_exit_code() -> None:
+async def test_its_lines_and_its_exit_code_are_reported() -> None:
     heard = list[str]()
     code = (
         "import sys; print('one', file=sys.stderr); print('no'); print('two', file=sys.stderr); sys.exit(3)"
@@ -85,19 +85,19 @@ async def test_tells_its_lines_and_its_exit_code() -> None:
     await child.stop()
 
 
-async def test_tells_which_signal_ended_it() -> None:
+async def test_the_signal_that_ended_it_is_reported() -> None:
     child = await ChildProcess.start(python("import os; os.kill(os.getpid(), 9)"), grace_secs=1)
     assert await child.wait() == 128 + 9
 
 
-async def test_its_environment_is_what_was_given() -> None:
+async def test_it_gets_the_given_environment() -> None:
     code = "import os, sys; print(os.environ['WHO'], file=sys.stderr)"
     child = await ChildProcess.start(python(code), grace_secs=1, env={"WHO": "me"})
     assert await child.wait() == 0
     assert list(child.lines) == ["me"]
 
 
-async def test_what_cannot_be_run(tmp_path: Path) -> None:
+async def test_a_program_that_cannot_be_run(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as error:
         await ChildProcess.start([str(tmp_path / "nothing")], grace_secs=1)
     assert error.value.strerror == "No such file or directory"
@@ -130,7 +130,7 @@ async def test_it_does_not_outlive_us(boss: Boss, how: signal.Signals, before: s
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
-async def test_nor_the_guard(boss: Boss) -> None:
+async def test_the_guard_does_not_outlive_us(boss: Boss) -> None:
     child = await ChildProcess.start(boss.command(), grace_secs=0.2)
     await boss.child_runs()
     os.kill(child._guard.pid, signal.SIGKILL)
@@ -138,7 +138,7 @@ async def test_nor_the_guard(boss: Boss) -> None:
     await child.stop()
 
 
-async def test_ctrl_c_on_the_terminal_is_for_us_alone(boss: Boss) -> None:
+async def test_ctrl_c_on_the_terminal_does_not_reach_it(boss: Boss) -> None:
     child = await ChildProcess.start(boss.command(), grace_secs=0.2)
     await boss.child_runs()
     assert os.getsid(child._guard.pid) == child._guard.pid != os.getsid(0)

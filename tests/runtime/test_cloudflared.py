@@ -10,7 +10,7 @@ from moshi_phone.runtime.cloudflared import command, environment, how_to_install
 from tests.fakes.cloudflared import API_ERROR, BANNER
 
 
-def test_the_url_in_its_log() -> None:
+def test_the_url_is_parsed_from_its_log() -> None:
     line = "2026-01-01T00:00:01Z INF |  https://a-b-c-d.trycloudflare.com                      |"
     assert url_in(line) == "https://a-b-c-d.trycloudflare.com"
     assert url_in(API_ERROR) is None
@@ -34,11 +34,11 @@ def test_its_command_line() -> None:
         ("linux", "aarch64", "cloudflared-linux-arm64 &&"),
     ],
 )
-def test_how_to_install_it(platform: str, machine: str, words: str) -> None:
+def test_the_remedy_is_to_install_it(platform: str, machine: str, words: str) -> None:
     assert words in how_to_install(platform, machine)
 
 
-def test_it_gets_none_of_our_secrets() -> None:
+def test_its_environment_contains_no_secrets() -> None:
     ours = {
         "PATH": "/bin",
         "HOME": "/home/a",

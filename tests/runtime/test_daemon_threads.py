@@ -13,12 +13,12 @@ from moshi_phone.runtime.daemon_threads import in_daemon_thread
 ROOT = Path(__file__).parents[2]
 
 
-async def test_it_gives_what_the_work_gives() -> None:
+async def test_it_returns_the_work_s_result() -> None:
     name = await in_daemon_thread(lambda: threading.current_thread().name, "a worker")
     assert name == "a worker"
 
 
-async def test_it_raises_what_the_work_raises() -> None:
+async def test_it_raises_the_work_s_exception() -> None:
     def work() -> None:
         raise ValueError("expected")
 
@@ -26,7 +26,7 @@ async def test_it_raises_what_the_work_raises() -> None:
         await in_daemon_thread(work, "a worker")
 
 
-async def test_nobody_needs_to_wait_for_it() -> None:
+async def test_its_result_may_be_ignored() -> None:
     go_on = threading.Event()
     waiting = asyncio.ensure_future(in_daemon_thread(go_on.wait, "a worker"))
     await asyncio.sleep(0)

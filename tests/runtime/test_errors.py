@@ -20,19 +20,19 @@ def test_the_first_line_of_an_error(error: BaseException, line: str) -> None:
     assert first_line(error) == line
 
 
-def test_an_error_of_the_user_s_own_code_with_its_line() -> None:
+def test_an_error_of_a_user_s_code_has_its_line() -> None:
     with pytest.raises(ValueError, match="no such voice") as raised:
         raise ValueError("no such voice")
     assert describe_error(raised.value).startswith(f"ValueError: no such voice; {_here()}, line ")
 
 
-def test_a_syntax_error_names_the_line_itself() -> None:
+def test_a_syntax_error_names_its_line() -> None:
     with pytest.raises(SyntaxError) as raised:
         ast.parse("1 +")
     assert describe_error(raised.value) == f"SyntaxError: {raised.value}"
 
 
-def test_a_user_error_is_a_sentence_on_the_command_line_and_any_other_a_traceback() -> None:
+def test_a_user_error_is_one_sentence_and_another_exception_a_traceback() -> None:
     class Wrong(UserError):
         pass
 
@@ -42,8 +42,8 @@ def test_a_user_error_is_a_sentence_on_the_command_line_and_any_other_a_tracebac
         raise ZeroDivisionError
 
 
-def test_no_list_of_classes_stands_beside_the_base() -> None:
-    """Two lists did, one for the command line and one for a cluster's worker, and they differed."""
+def test_all_user_errors_have_one_base_class() -> None:
+    """Two separate lists, for the command line and for a cluster's worker, had begun to differ."""
     lists = [
         path
         for path in Path("moshi_phone").rglob("*.py")

@@ -1,4 +1,4 @@
-"""uvloop where there is one, and asyncio's own loop where there is none."""
+"""uvloop if it is installed, and asyncio's own loop otherwise."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ async def loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
-def test_uvloop_where_it_is_installed() -> None:
+def test_uvloop_is_used_if_installed() -> None:
     assert isinstance(event_loop.run(loop()), uvloop.Loop)
 
 
-def test_asyncio_s_own_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asyncio_s_own_loop_is_used_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert not isinstance(event_loop.run(loop()), uvloop.Loop)

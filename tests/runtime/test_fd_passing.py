@@ -14,7 +14,7 @@ import pytest
 from moshi_phone.runtime.fd_passing import NotOffered, offered, offering
 
 
-async def test_who_waits_at_a_port_is_not_lost_when_one_of_its_holders_goes() -> None:
+async def test_pending_connections_survive_the_end_of_one_holder() -> None:
     with socket.create_server(("127.0.0.1", 0)) as here:
         async with offering({"gateway": here}) as path:
             theirs = (await offered(path))["gateway"]
@@ -28,7 +28,7 @@ async def test_who_waits_at_a_port_is_not_lost_when_one_of_its_holders_goes() ->
                 assert await asyncio.get_running_loop().sock_recv(display_name, 99) == b"hello"
 
 
-async def test_nobody_else_may_ask_and_nothing_is_left() -> None:
+async def test_other_users_are_refused_and_no_file_is_left() -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         async with offering({"gateway": one, "admin": other}) as path:
             assert stat.S_IMODE(Path(path).parent.stat().st_mode) == 0o700
@@ -47,7 +47,7 @@ async def test_nobody_else_may_ask_and_nothing_is_left() -> None:
 
 @pytest.fixture
 def dead() -> Path:
-    """What a process has left that was killed."""
+    """The files that a killed process has left."""
     folder = Path(tempfile.mkdtemp(prefix="moshi-gateways-", dir="/tmp"))
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(folder / "s"))
@@ -55,7 +55,7 @@ def dead() -> Path:
     return folder
 
 
-async def test_what_killed_processes_have_left_goes_and_what_lives_stays(dead: Path) -> None:
+async def test_files_of_killed_processes_are_removed_and_others_kept(dead: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as port:
         async with offering({"gateway": port}) as lives:
             os.utime(Path(lives).parent, (0, 0))

@@ -12,7 +12,7 @@ MB = 1_000_000
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other C libraries keep nothing back")
-def test_what_the_heap_holds_in_vain_goes_back_to_the_system() -> None:
+def test_unused_heap_memory_is_returned_to_the_system() -> None:
     process = psutil.Process()
     # Blocks that are too small for mappings of their own; the last one is in the way of the heap's end.
     blocks = [np.ones(100_000, np.uint8) for _ in range(1000)]

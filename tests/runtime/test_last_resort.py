@@ -7,7 +7,7 @@ from tests.support.waiting import wait_until
 
 
 class Ended:
-    """Takes the code with which the process would have ended."""
+    """Records the exit code with which the process would have ended."""
 
     def __init__(self) -> None:
         self.codes: list[int] = []
@@ -20,7 +20,7 @@ def test_it_ends_the_process() -> None:
     wait_until(lambda: ended.codes == [3])
 
 
-def test_the_earliest_time_counts() -> None:
+def test_the_earliest_deadline_counts() -> None:
     ended = Ended()
     ended.resort.arm(60, 1)
     ended.resort.arm(0.01, 2)
@@ -28,7 +28,7 @@ def test_the_earliest_time_counts() -> None:
     wait_until(lambda: ended.codes == [2])
 
 
-def test_it_can_be_taken_back() -> None:
+def test_it_can_be_cancelled() -> None:
     ended = Ended()
     ended.resort.arm(0.05, 1)
     ended.resort.disarm()

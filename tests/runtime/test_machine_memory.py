@@ -8,7 +8,7 @@ import pytest
 from moshi_phone.runtime.machine_memory import machine_memory_bytes
 
 
-def test_without_a_container_it_is_the_machine_s(tmp_path: Path) -> None:
+def test_without_a_container_the_machine_s_memory_counts(tmp_path: Path) -> None:
     assert machine_memory_bytes(tmp_path) == pytest.approx(psutil.virtual_memory().total, rel=0.01)
 
 

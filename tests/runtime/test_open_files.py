@@ -8,7 +8,7 @@ from tests.support.program import ROOT
 
 
 def test_the_limit_is_raised_to_the_hard_one() -> None:
-    """macOS begins with 256, which a crowd of waiting connections uses up."""
+    """macOS starts with 256, which many waiting connections would use up."""
     code = (
         "import resource as r; hard = r.getrlimit(r.RLIMIT_NOFILE)[1];"
         "r.setrlimit(r.RLIMIT_NOFILE, (256, hard));"

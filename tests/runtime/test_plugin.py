@@ -9,7 +9,7 @@ from moshi_phone.runtime.plugin import PluginUnfit, load
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder of somebody's own."""
+    """The user's working folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*__import__("sys").path])
     return tmp_path
@@ -50,7 +50,7 @@ def test_from_an_installed_package() -> None:
         ("own_part_e:Mine", "import nowhere_at_all", "needs the package nowhere_at_all, which is missing."),
     ],
 )
-def test_what_does_not_fit_is_one_sentence(here: Path, spec: str, text: str | None, sentence: str) -> None:
+def test_errors_are_one_sentence(here: Path, spec: str, text: str | None, sentence: str) -> None:
     if text is not None:
         (here / f"{spec.partition(':')[0]}.py").write_text(text)
     with pytest.raises(PluginUnfit) as unfit:

@@ -6,7 +6,7 @@ from moshi_phone.runtime.rate_limited_log import RateLimitedLog, RateLimitedReco
 from tests.support.logs import Logged
 
 
-def test_one_line_every_ten_seconds_with_the_count_of_the_others(logged: Logged) -> None:
+def test_one_line_in_ten_seconds_with_the_count_of_suppressed_ones(logged: Logged) -> None:
     now_s = 0.0
     log = RateLimitedLog(lambda: now_s)
     for tick in range(250):
@@ -20,7 +20,7 @@ def test_one_line_every_ten_seconds_with_the_count_of_the_others(logged: Logged)
 
 
 def test_a_library_s_records_are_limited_by_kind() -> None:
-    """Each malformed request of anybody was a line: megabytes a second."""
+    """Each malformed request used to be a line: megabytes a second."""
     now_s = 0.0
     limit = RateLimitedRecords("uvicorn", lambda: now_s)
 

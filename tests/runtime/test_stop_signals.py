@@ -1,4 +1,4 @@
-"""What asks the process to end, and how long what has to be done before it may take."""
+"""The signals that end the process, and limits on the work before the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.simulated import run_simulated
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_each_of_them_asks_once_and_twice(number: signal.Signals) -> None:
+async def test_each_signal_requests_a_stop_and_repeated_forces_it(number: signal.Signals) -> None:
     assert number in STOPPING
     with stop_signals() as stop:
         os.kill(os.getpid(), number)
@@ -26,8 +26,8 @@ async def test_each_of_them_asks_once_and_twice(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGHUP])
-async def test_a_signal_that_is_passed_on_counts_once(second: signal.Signals) -> None:
-    """``uv run`` passes on what its program was told already, as one of its group; running calls were cut."""
+async def test_a_forwarded_signal_counts_once(second: signal.Signals) -> None:
+    """``uv run`` forwards a signal that its program also got as one of its group; running calls were cut."""
     with stop_signals() as stop:
         for number in (signal.SIGTERM, second):
             os.kill(os.getpid(), number)
@@ -37,8 +37,8 @@ async def test_a_signal_that_is_passed_on_counts_once(second: signal.Signals) ->
         assert not stop.force_requested.is_set()
 
 
-async def test_one_that_is_passed_on_late_does_not_end_the_process_in_its_end() -> None:
-    """It came when the program had given the signals back: ``Aborted!``, a traceback, and code 1 or 130."""
+async def test_a_late_forwarded_signal_does_not_interrupt_the_shutdown() -> None:
+    """After the handlers were removed, it caused ``Aborted!``, a traceback, and code 1 or 130."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with stop_signals() as stop:
         os.kill(os.getpid(), signal.SIGINT)
@@ -51,7 +51,7 @@ async def test_one_that_is_passed_on_late_does_not_end_the_process_in_its_end() 
     signal.signal(signal.SIGINT, before)
 
 
-async def test_what_is_ignored_stays_ignored() -> None:
+async def test_ignored_signals_stay_ignored() -> None:
     """``nohup`` ignores SIGHUP before it starts a program."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -65,7 +65,7 @@ async def test_what_is_ignored_stays_ignored() -> None:
 
 
 def waiting(work_secs: float, *, force_after_secs: float | None = None, **how: Any) -> tuple[bool, float]:
-    """Whether it was done, and after how many seconds the waiting was over; in simulated time."""
+    """Return whether the work was done, and after how many simulated seconds the waiting ended."""
     found: list[tuple[bool, float]] = []
 
     async def wait() -> None:
@@ -83,7 +83,7 @@ def waiting(work_secs: float, *, force_after_secs: float | None = None, **how: A
     return found[0]
 
 
-def test_waits_until_it_is_done_or_time_is_up_or_somebody_insists() -> None:
+def test_waiting_ends_with_the_work_the_deadline_or_a_second_signal() -> None:
     assert waiting(5) == (True, 5)
     assert waiting(5, within_secs=3) == (False, 3)
     assert waiting(5, within_secs=30) == (True, 5)

@@ -20,14 +20,14 @@ def guarded(*command: str, grace_secs: float = 5.0) -> subprocess.Popen[str]:
     )
 
 
-def test_it_says_that_it_started_and_gives_the_program_s_code() -> None:
+def test_it_reports_the_start_and_the_program_s_exit_code() -> None:
     with guarded("sh", "-c", "exit 3") as child:
         assert child.stdout is not None
         assert child.stdout.read() == f"{STARTED}\n"
         assert child.wait(30) == 3
 
 
-def test_it_says_why_it_could_not_start() -> None:
+def test_it_reports_why_it_could_not_start() -> None:
     with guarded("/no/such/program") as child:
         assert child.stdout is not None
         number, _, reason = child.stdout.read().partition(" ")
@@ -36,9 +36,7 @@ def test_it_says_why_it_could_not_start() -> None:
 
 
 @pytest.mark.parametrize(("ignores", "code"), [("", 128 + 15), ("trap '' TERM; ", 128 + 9)])
-def test_the_program_ends_when_stdin_does_by_force_if_it_must(
-    tmp_path: Path, ignores: str, code: int
-) -> None:
+def test_the_program_ends_with_stdin_by_force_if_necessary(tmp_path: Path, ignores: str, code: int) -> None:
     runs = tmp_path / "runs"
     with guarded("sh", "-c", f"{ignores}touch {runs}; while :; do sleep 0.05; done", grace_secs=0.5) as child:
         assert child.stdin is not None

@@ -1,4 +1,4 @@
-"""runtime/tunnel.py: a real process that behaves as cloudflared does, well and badly."""
+"""runtime/tunnel.py: a real process that behaves like cloudflared, correctly and not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHER_URL = "https://slow-blue-whale-swims.trycloudflare.com"
 
 
 class Clock:
-    """Takes the place of sleep: time passes as fast as the test lets it."""
+    """Replaces sleep: time passes as fast as the test allows."""
 
     def __init__(self) -> None:
         self.secs = 0.0
@@ -33,7 +33,7 @@ class Clock:
 
 
 class Urls:
-    """Takes each URL that the tunnel tells of."""
+    """Records each URL that the tunnel reports."""
 
     def __init__(self) -> None:
         self.all: list[str] = []
@@ -89,7 +89,7 @@ async def test_it_opens_and_closes(cloudflared: FakeCloudflared, monkeypatch: py
     await tunnel.stop()
 
 
-async def test_it_takes_20_seconds(cloudflared: FakeCloudflared) -> None:
+async def test_a_start_of_20_seconds(cloudflared: FakeCloudflared) -> None:
     urls, clock = Urls(), Clock()
     waited = asyncio.Event()
 
@@ -113,7 +113,7 @@ async def test_it_takes_20_seconds(cloudflared: FakeCloudflared) -> None:
     await tunnel.stop()
 
 
-async def test_it_is_never_ready(cloudflared: FakeCloudflared) -> None:
+async def test_a_tunnel_that_never_becomes_ready(cloudflared: FakeCloudflared) -> None:
     urls, clock = Urls(), Clock()
     started = asyncio.Event()
 
@@ -133,7 +133,7 @@ async def test_it_is_never_ready(cloudflared: FakeCloudflared) -> None:
     assert urls.all == []
 
 
-async def test_it_dies_before_it_is_ready(cloudflared: FakeCloudflared) -> None:
+async def test_a_process_that_dies_before_it_is_ready(cloudflared: FakeCloudflared) -> None:
     starting = asyncio.create_task(make(cloudflared, Urls()).start())
     run = await cloudflared.runs.get()
     await run.log(API_ERROR, "INF goodbye")
@@ -142,7 +142,7 @@ async def test_it_dies_before_it_is_ready(cloudflared: FakeCloudflared) -> None:
         await starting
 
 
-async def test_it_dies_later_and_is_opened_again(cloudflared: FakeCloudflared) -> None:
+async def test_a_process_that_dies_later_is_restarted(cloudflared: FakeCloudflared) -> None:
     urls, clock = Urls(), Clock()
 
     async def sleep(secs: float) -> None:
@@ -167,10 +167,10 @@ async def test_it_dies_later_and_is_opened_again(cloudflared: FakeCloudflared) -
     assert not is_running(third.pid)
 
 
-async def test_it_lives_and_has_lost_its_connection(
+async def test_a_lost_connection_restarts_the_tunnel(
     cloudflared: FakeCloudflared, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
-    """Its URL leads nowhere then, for ever: /ready says so, and nothing else does."""
+    """Its URL leads nowhere for ever; only /ready shows it."""
     monkeypatch.setattr(tunnel_module, "LOOK_SECS", 0.05)
     cloudflared.ready_at_once = True
     urls = Urls()
@@ -193,7 +193,7 @@ async def test_it_lives_and_has_lost_its_connection(
     assert not is_running(second.pid)
 
 
-async def test_it_does_not_listen_to_sigterm(
+async def test_a_process_that_ignores_sigterm_is_killed(
     cloudflared: FakeCloudflared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tunnel_module, "STOP_SECS", 0.05)
@@ -207,7 +207,7 @@ async def test_it_does_not_listen_to_sigterm(
     assert not is_running(run.pid)
 
 
-async def test_starting_is_broken_off(cloudflared: FakeCloudflared) -> None:
+async def test_a_cancelled_start_ends_the_process(cloudflared: FakeCloudflared) -> None:
     starting = asyncio.create_task(make(cloudflared, Urls()).start())
     run = await cloudflared.runs.get()
     starting.cancel()
@@ -216,21 +216,21 @@ async def test_starting_is_broken_off(cloudflared: FakeCloudflared) -> None:
     assert not is_running(run.pid)
 
 
-async def test_it_is_not_installed() -> None:
+async def test_a_missing_cloudflared() -> None:
     with pytest.raises(
         TunnelFailed, match=r"^no-such-program is not installed: .*, or give another public URL"
     ):
         await Tunnel(5001, Urls(), binary="no-such-program").start()
 
 
-async def test_it_cannot_be_run(tmp_path: Path) -> None:
+async def test_a_cloudflared_that_cannot_be_run(tmp_path: Path) -> None:
     (tmp_path / "cloudflared").write_text("not a program")
     (tmp_path / "cloudflared").chmod(0o755)
     with pytest.raises(TunnelFailed, match="cannot be run"):
         await Tunnel(5001, Urls(), binary=str(tmp_path / "cloudflared")).start()
 
 
-async def test_whether_the_public_url_answers() -> None:
+async def test_the_public_url_is_probed() -> None:
     answers = iter([404, 502, 200, 200, 200])
 
     async def answer(_: web.Request) -> web.Response:

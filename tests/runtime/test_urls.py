@@ -16,11 +16,11 @@ def test_a_url_has_its_parts() -> None:
 
 
 @pytest.mark.parametrize("text", ["https://[::1", "https://a.com:99999", "https://a.com:b", "https://a]b/"])
-def test_what_is_none_has_none(text: str) -> None:
+def test_an_invalid_url_has_no_parts(text: str) -> None:
     assert not any(split_url(text))
 
 
-def test_the_webhook_stands_beside_the_stream() -> None:
+def test_the_webhook_s_url_is_beside_the_stream_s() -> None:
     assert beside("ws://127.0.0.1:5001/stream", "/twiml") == "http://127.0.0.1:5001/twiml"
     assert beside("wss://a.example/x/stream", "/twiml") == "https://a.example/x/twiml"
     assert beside("ws://127.0.0.1:5001/stream", "") == "http://127.0.0.1:5001"

@@ -8,6 +8,6 @@ from moshi_phone.runtime.version import VERSION
 ROOT = Path(__file__).parents[2]
 
 
-def test_it_is_pyproject_s_and_the_changelog_s() -> None:
+def test_it_agrees_with_pyproject_and_the_changelog() -> None:
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
     assert VERSION in (ROOT / "CHANGELOG.md").read_text()

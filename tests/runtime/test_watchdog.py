@@ -27,7 +27,7 @@ class Watched:
 
 @pytest.fixture
 def freeze(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Do what SIGSTOP and SIGCONT do to the event loop, for as short a time as counts."""
+    """Freeze the event loop as SIGSTOP and SIGCONT do, for the shortest relevant time."""
     monkeypatch.setattr(watchdog, "LATE_S", 0.3)
     return lambda: time.sleep(SECS + 0.4)
 
@@ -39,7 +39,7 @@ async def test_it_expires_once() -> None:
     assert not watched.watchdog.is_running
 
 
-async def test_what_is_stopped_or_started_again_does_not_expire() -> None:
+async def test_a_stopped_or_restarted_watchdog_does_not_expire() -> None:
     watched, stopped = Watched(), Watched()
     stopped.watchdog.stop()
     for _ in range(4):
