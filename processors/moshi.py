@@ -32,6 +32,7 @@ from moshi_phone.engines.duplex import BUGS, HANG_SECS, DuplexSession, DuplexSte
 from moshi_phone.runtime.errors import describe_error
 from processors.caller_blocks import CallerBlocks
 from processors.frames import EngineMetricsFrame, MulawInputFrame
+from processors.llm_requests import LLMRequests
 from processors.moshi_settings import MoshiSettings
 from processors.speech_frames import SpeechFrames
 from processors.stage import Stage
@@ -86,6 +87,7 @@ class MoshiProcessor(AIService, Stage):
         self._words = WordFrames()  # open sentences and turns of both sides
         self._speech = SpeechFrames()  # whether the bot is speaking
         self._unanswered = UnansweredFrames(hang_secs, self._report_timeout)
+        self._llm_requests = LLMRequests()  # on which the session does not act
         self._mulaw_frames = 0  # received before any PCM; see MULAW_FRAMES_WITHOUT_PCM
         self._output_task: asyncio.Task[None] | None = None  # reads the session's outputs
         self._silence_task: asyncio.Task[None] | None = None  # feeds silence while the caller is muted
@@ -155,6 +157,8 @@ class MoshiProcessor(AIService, Stage):
             self._silence_task = self.create_task(self._feed_silence())
         elif isinstance(frame, UserMuteStoppedFrame):
             await self._unmute()
+        elif direction is FrameDirection.DOWNSTREAM:
+            self._llm_requests.note(frame, self)
         await self.push_frame(frame, direction)
 
     def _feed(self, block: Pcm) -> None:
