@@ -10,18 +10,20 @@ from pipecat.frames.frames import InputAudioRawFrame
 
 from moshi_phone.audio import pcm
 from moshi_phone.audio.formats import FRAME_SAMPLES, SAMPLE_RATE_HZ, Pcm
+from processors.mono import MonoMixer
 from processors.resampler import Resampling
 
 
 class CallerBlocks:
-    """Converts 16-bit mono audio of any rate, in frames of any length, to blocks of 80 ms at 24 kHz. Pure.
+    """Converts 16-bit audio of any rate, in frames of any length, to blocks of 80 ms at 24 kHz, mono. Pure.
 
-    The phone's frames are whole blocks already; other transports leave a rest. Another rate is resampled,
-    with one warning.
+    The phone's frames are whole blocks already; other transports leave a rest. Another rate is resampled, and
+    several channels are mixed, with one warning each.
     """
 
     def __init__(self) -> None:
         self._rest = np.zeros(0, np.float32)  # of an incomplete block
+        self._mono = MonoMixer("MoshiProcessor")
         self._resampling: Resampling | None = None  # only if the transport lacks the model's rate
 
     @property
@@ -30,13 +32,8 @@ class CallerBlocks:
         return self._resampling.delay_ms if self._resampling else 0.0
 
     def cut(self, frame: InputAudioRawFrame) -> Iterator[Pcm]:
-        """Return the blocks that this frame completes, float32 ``[1920]`` each.
-
-        Raises:
-            ValueError: if the audio has more than one channel.
-        """
-        if frame.num_channels != 1:
-            raise ValueError(f"expected mono audio, got {frame.num_channels} channels")
+        """Return the blocks that this frame completes, float32 ``[1920]`` each."""
+        self._mono.mix(frame)
         heard = pcm.to_float(frame.audio if frame.sample_rate == SAMPLE_RATE_HZ else self._resampled(frame))
         if self._rest.size:
             heard = np.concatenate((self._rest, heard))

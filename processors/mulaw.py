@@ -11,7 +11,9 @@ from pipecat.transports.base_output import BaseOutputTransport
 
 from moshi_phone.audio import g711
 from moshi_phone.audio.formats import PHONE_RATE_HZ
+from processors.fixed_rate import warn_of_other_rates
 from processors.frames import MulawInputFrame, MulawOutputFrame
+from processors.mono import MonoMixer
 from processors.resampler import Resampling
 from processors.stage import Stage
 
@@ -25,12 +27,15 @@ class MulawDecoder(Stage):
         if isinstance(frame, MulawInputFrame):
             frame = InputAudioRawFrame(frame.pcm, PHONE_RATE_HZ, num_channels=1)
         await self.push_frame(frame, direction)
+        if isinstance(frame, StartFrame):
+            warn_of_other_rates(self, PHONE_RATE_HZ)
 
 
 class MulawEncoder(Stage):
     """`OutputAudioRawFrame` (16-bit PCM, mono) in, `MulawOutputFrame` out; the caller's own audio passes.
 
     Audio of another rate than 8 kHz is resampled here, with one warning: a ``Resampler`` belongs before it.
+    Several channels are mixed to one, with a warning too.
 
     Args:
         kwargs: of ``FrameProcessor``, such as ``name``.
@@ -39,14 +44,11 @@ class MulawEncoder(Stage):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._resampler: Resampling | None = None  # only if the pipeline lacks a Resampler
+        self._mono = MonoMixer(self.name)
         self._odd_byte = b""  # half a sample from a service with unaligned chunks
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Encode audio for the caller; other frames pass.
-
-        Raises:
-            ValueError: if the audio has more than one channel; pipecat reports it as an error frame.
-        """
+        """Encode audio for the caller; other frames pass."""
         await super().process_frame(frame, direction)
         if isinstance(frame, OutputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
             if (encoded := self._encode(frame)) is None:  # less than one sample so far
@@ -68,8 +70,7 @@ class MulawEncoder(Stage):
         return stage if stage is not None and not getattr(stage, "takes_mulaw", False) else None
 
     def _encode(self, frame: OutputAudioRawFrame) -> MulawOutputFrame | None:
-        if frame.num_channels != 1:
-            raise ValueError(f"expected mono audio, got {frame.num_channels} channels")
+        self._mono.mix(frame)
         audio = self._odd_byte + frame.audio
         self._odd_byte = audio[len(audio) & ~1 :]
         audio = audio[: len(audio) & ~1]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from loguru import logger
 from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame, StartFrame
 from pipecat.processors.frame_processor import FrameDirection
 
 from moshi_phone.audio import pcm
 from moshi_phone.audio.resampling import StreamResampler
+from processors.fixed_rate import warn_of_other_rates
 from processors.frames import FilterDelayFrame
+from processors.mono import MonoMixer
 from processors.stage import Stage
 
 
@@ -51,31 +52,30 @@ class Resampler(Stage):
         in_hz: input rate.
         out_hz: output rate.
         kwargs: of ``FrameProcessor``, such as ``name``.
+
+    Attributes:
+        in_hz: input rate.
     """
 
     def __init__(self, in_hz: int, out_hz: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._in_hz = in_hz
+        self.in_hz = in_hz
         self._out_hz = out_hz
         # Two filters: each direction has its own history.
         self._inbound = Resampling(in_hz, out_hz)
         self._outbound = Resampling(in_hz, out_hz)
+        self._mono = MonoMixer(self.name)
         self._reported = set[Resampling]()  # streams whose delay the meter knows
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Resample passing audio; other frames pass.
-
-        Raises:
-            ValueError: if the audio has more than one channel; pipecat reports it as an error frame.
-        """
+        """Resample passing audio, mixed to mono; other frames pass."""
         await super().process_frame(frame, direction)
         if (
             isinstance(frame, (InputAudioRawFrame, OutputAudioRawFrame))
             and direction is FrameDirection.DOWNSTREAM
-            and frame.sample_rate == self._in_hz
+            and frame.sample_rate == self.in_hz
         ):
-            if frame.num_channels != 1:  # would be played at half its speed
-                raise ValueError(f"expected mono audio, got {frame.num_channels} channels")
+            self._mono.mix(frame)
             stream = self._inbound if isinstance(frame, InputAudioRawFrame) else self._outbound
             if stream not in self._reported:
                 self._reported.add(stream)
@@ -90,21 +90,4 @@ class Resampler(Stage):
             frame = resampled
         await self.push_frame(frame, direction)
         if isinstance(frame, StartFrame):
-            self._expect_no_fixed_rate()
-
-    def _expect_no_fixed_rate(self) -> None:
-        """Warn of pipecat's recognizers behind this stage: they take all audio as of the transport's rate."""
-        worker = getattr(self._worker, "params", None)
-        if worker is None or worker.audio_in_sample_rate != self._in_hz:
-            return
-        stage = self.next
-        while stage is not None and not isinstance(stage, Resampler):
-            if hasattr(stage, "run_stt") or getattr(stage, "_vad_controller", None) is not None:
-                logger.warning(
-                    "{0} takes {1} Hz, the transport's rate, and gets {2} Hz; put it before "
-                    "Resampler({1}, {2})",
-                    stage.name,
-                    self._in_hz,
-                    self._out_hz,
-                )
-            stage = stage.next
+            warn_of_other_rates(self, self._out_hz)

@@ -19,9 +19,11 @@ from pipecat.frames.frames import (
     OutputAudioRawFrame,
     OutputDTMFFrame,
     OutputDTMFUrgentFrame,
+    OutputImageRawFrame,
     OutputTransportMessageFrame,
     OutputTransportMessageUrgentFrame,
     SpeechOutputAudioRawFrame,
+    SpriteFrame,
     StartFrame,
     VolumeFrame,
     VolumeGainFrame,
@@ -38,6 +40,7 @@ from moshi_phone.audio.silence import SILENCE_RMS
 from moshi_phone.audio.speech_activity import Change, SpeechActivity
 from processors.frames import MarkOutputFrame, MeasurementFrame, MulawOutputFrame, SendMetricsFrame
 from processors.line_mixer import LineMixer
+from processors.mono import MonoMixer
 from processors.socket_writer import SocketWriter
 from processors.stage import Stage
 from processors.stream_socket import StreamSocket
@@ -88,6 +91,7 @@ class TwilioOutput(BaseOutputTransport, Stage):
         self._uninterruptible_until_s = 0.0  # the same, of uninterruptible frames only
         self._is_last = False  # whether no stage follows, so that sent audio need not be decoded
         self._volume, self._volume_gain = params.audio_out_volume, 1.0
+        self._mono = MonoMixer(self.name)
         self._told: set[str] = set()  # logged mistakes of the pipeline: each once
 
     def forget_unsent(self) -> None:
@@ -148,7 +152,13 @@ class TwilioOutput(BaseOutputTransport, Stage):
                 return  # all observers have seen it; later stages do not know it
             if isinstance(frame, (VolumeFrame, VolumeGainFrame)):
                 self._set_volume(frame)
+            elif isinstance(frame, (OutputImageRawFrame, SpriteFrame)):
+                self._tell(
+                    "Twilio's stream carries audio only: images are not sent; they need a transport that "
+                    "carries video, such as pipecat's SmallWebRTC"
+                )
             elif isinstance(frame, OutputAudioRawFrame):
+                self._mono.mix(frame)
                 frame = _as_clip(frame)
                 self._tell(
                     "PCM audio reached transport.output(), which encodes it but sends it later than it must; "

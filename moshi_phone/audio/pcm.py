@@ -28,3 +28,11 @@ def to_bytes(samples: NDArray[np.float32]) -> bytes:
     np.minimum(scaled, np.float32(32_767), out=scaled)
     np.maximum(scaled, np.float32(-32_768), out=scaled)
     return scaled.astype("<i2").tobytes()
+
+
+def to_mono(pcm: bytes, channels: int) -> bytes:
+    """Mix interleaved 16-bit little-endian PCM down to one channel; an incomplete last sample is dropped."""
+    whole = len(pcm) // (2 * channels) * 2 * channels
+    samples = np.frombuffer(pcm[:whole], "<i2").reshape(-1, channels)
+    mono: NDArray[np.float64] = samples.mean(axis=1)
+    return np.rint(mono).astype("<i2").tobytes()

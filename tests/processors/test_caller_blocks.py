@@ -9,9 +9,9 @@ from processors.caller_blocks import CallerBlocks
 from tests.support.logs import Logged
 
 
-def frame(samples: int, rate_hz: int = SAMPLE_RATE_HZ, channels: int = 1) -> InputAudioRawFrame:
+def frame(samples: int, rate_hz: int = SAMPLE_RATE_HZ) -> InputAudioRawFrame:
     audio = np.arange(samples, dtype="<i2").tobytes()
-    return InputAudioRawFrame(audio, rate_hz, num_channels=channels)
+    return InputAudioRawFrame(audio, rate_hz, num_channels=1)
 
 
 @pytest.mark.parametrize("pieces", [[1920, 1920], [3840], [480] * 8, [1000, 1000, 1840], [1919, 1, 1920]])
@@ -32,8 +32,3 @@ def test_another_rate_is_resampled_with_its_delay_and_one_warning(logged: Logged
     assert len(out) in (4, 5)
     assert blocks.resampling_ms > 0
     assert logged.text.count("Resampler(16000, 24000)") == 1
-
-
-def test_stereo_is_refused() -> None:
-    with pytest.raises(ValueError, match="mono"):
-        CallerBlocks().cut(frame(1920, channels=2))

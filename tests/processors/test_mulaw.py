@@ -94,13 +94,3 @@ async def test_chunks_with_incomplete_samples_are_joined() -> None:
     assert b"".join(frame.mulaw for frame in frames if isinstance(frame, MulawOutputFrame)) == g711.encode(
         audio
     )
-
-
-async def test_encoder_reports_audio_that_no_phone_can_play() -> None:
-    _, errors = await run_test(
-        MulawEncoder(),
-        frames_to_send=[OutputAudioRawFrame(bytes(480), 8_000, num_channels=2)],
-        expected_down_frames=[],
-    )
-    assert [type(frame) for frame in errors] == [ErrorFrame]
-    assert "expected mono audio, got 2 channels" in errors[0].error  # type: ignore[attr-defined]

@@ -15,8 +15,10 @@ from pipecat.frames.frames import (
     LLMUpdateSettingsFrame,
     OutputDTMFFrame,
     OutputDTMFUrgentFrame,
+    OutputImageRawFrame,
     OutputTransportMessageFrame,
     OutputTransportMessageUrgentFrame,
+    SpriteFrame,
     TTSSpeakFrame,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
@@ -116,6 +118,14 @@ def test_application_messages_are_logged_once(kind: Any, logged: Logged) -> None
     heard, _ = call(lambda t: phone_line(t, Talker()), 4, script=lambda worker, _: _queue(worker, *messages))
     assert loud_s(heard) == TWO
     assert logged.text.count("messages of an application") == 1
+
+
+def test_images_are_logged_once(logged: Logged) -> None:
+    image = OutputImageRawFrame(bytes(12), (2, 2), "RGB")
+    frames = [image, SpriteFrame([image]), image]
+    heard, _ = call(lambda t: phone_line(t, Talker()), 4, script=lambda worker, _: _queue(worker, *frames))
+    assert loud_s(heard) == TWO
+    assert logged.text.count("images are not sent") == 1
 
 
 def without(kind: type[FrameProcessor], nth: int = 0) -> Any:

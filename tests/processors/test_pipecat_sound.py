@@ -25,7 +25,7 @@ from pipecat.frames.frames import (
     TTSSpeakFrame,
     VolumeFrame,
 )
-from pipecat.pipeline.worker import PipelineWorker
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.audio.audio_buffer_processor import AudioBufferProcessor
 from pipecat.processors.audio.vad_processor import VADProcessor
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
@@ -98,24 +98,44 @@ class AtOnce(Executor):
         return done
 
 
-@pytest.mark.parametrize("place", ["at_8_khz", "before"])
-def test_a_detector_at_the_wrong_rate_is_logged(place: str, logged: Logged) -> None:
+class Anything(VADAnalyzer):
+    """Finds no speech."""
+
+    def __init__(self, rate_hz: int | None = None) -> None:
+        super().__init__(sample_rate=rate_hz)
+        self._executor = AtOnce()  # type: ignore[assignment]
+
+    def num_frames_required(self) -> int:
+        return 256
+
+    def voice_confidence(self, buffer: bytes) -> float:
+        return 0.0
+
+
+@pytest.mark.parametrize(
+    ("place", "own_hz", "pipeline_hz", "remedy"),
+    [
+        ("at_8_khz", None, 8_000, None),
+        ("before", None, 8_000, "put it before Resampler(8000, 24000)"),
+        ("before", 24_000, 8_000, None),
+        # silent before: the pipeline's rate was not the line's
+        ("at_8_khz", None, 16_000, "put a Resampler(8000, 16000) before it"),
+        ("at_8_khz", 16_000, 8_000, "put a Resampler(8000, 16000) before it"),
+        ("at_8_khz", 8_000, 16_000, None),
+        ("behind_their_own", 16_000, 8_000, None),
+    ],
+)
+def test_a_detector_at_the_wrong_rate_is_logged(
+    place: str, own_hz: int | None, pipeline_hz: int, remedy: str | None, logged: Logged
+) -> None:
     """It took 24 kHz for 8, and found no turn, without a message. An STT does the same."""
-
-    class Anything(VADAnalyzer):
-        def num_frames_required(self) -> int:
-            return 256
-
-        def voice_confidence(self, buffer: bytes) -> float:
-            return 0.0
-
-    def detector() -> FrameProcessor:
-        analyzer = Anything()
-        analyzer._executor = AtOnce()  # type: ignore[assignment]
-        return VADProcessor(vad_analyzer=analyzer)
-
-    call(lambda t: phone_line(t, Talker(), **{place: [detector()]}), 1)
-    assert ("put it before Resampler(8000, 24000)" in logged.text) is (place == "before")
+    stages: list[FrameProcessor] = [VADProcessor(vad_analyzer=Anything(own_hz))]
+    if place == "behind_their_own":  # a stage of the user's, which may resample
+        place, stages = "at_8_khz", [Passing(), *stages]
+    params = PipelineParams(audio_in_sample_rate=pipeline_hz, audio_out_sample_rate=8_000)
+    call(lambda t: phone_line(t, Talker(), **{place: stages}), 0.2, worker_params=params)
+    assert logged.text.count("Hz, and gets") == (remedy is not None)
+    assert (remedy or "") in logged.text
 
 
 def test_vad_processor() -> None:

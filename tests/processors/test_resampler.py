@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pipecat.frames.frames import ErrorFrame, Frame, InputAudioRawFrame, SpeechOutputAudioRawFrame, TextFrame
+from pipecat.frames.frames import Frame, InputAudioRawFrame, SpeechOutputAudioRawFrame, TextFrame
 from pipecat.tests.utils import run_test
 from scipy.signal import firwin, upfirdn
 
@@ -119,16 +119,6 @@ async def test_audio_of_another_rate_passes_unchanged() -> None:
     frame = InputAudioRawFrame(audio, 16_000, num_channels=1)
     frames, _ = await run_test(Resampler(*UP), frames_to_send=[frame])
     assert frames == [frame]
-
-
-async def test_stereo_is_an_error() -> None:
-    """Both channels used to be played one after the other, at half the speed."""
-    frame = SpeechOutputAudioRawFrame(bytes(2_560), 8_000, num_channels=2)
-    frames, errors = await run_test(Resampler(8_000, 24_000), frames_to_send=[frame])
-    assert not [one for one in frames if isinstance(one, SpeechOutputAudioRawFrame)]
-    assert [one.error for one in errors if isinstance(one, ErrorFrame)] == [
-        "Error processing frame: expected mono audio, got 2 channels"
-    ]
 
 
 async def test_the_two_directions_are_independent() -> None:
