@@ -118,46 +118,47 @@ class Loader:
         Raises:
             EngineUnavailable: with one sentence that names the remedy.
         """
-        # All work with mlx is done in the model's thread, including the checks of the weights.
         limit_cache()
+        # All work with mlx is done in the model's thread, including the checks of the weights.
         thread = ModelThread(self.clock)
-        codecs: CallCodecs | None = None
-        loader = self
         try:
             finding = thread.call(partial(self.source.find, self.options, progress))
             checkpoint = await asyncio.wrap_future(finding)
-            measured: Lm | None = None
-            if self.options.moshi_calls == AUTO_CALLS:
-                measured = await self._load_model(thread, checkpoint, progress)
-                calls = await self._measure_calls(thread, measured, checkpoint, progress)
-                loader = replace(self, options=replace(self.options, calls=calls))
-            # Before the codecs, which take half a gigabyte each.
-            loader._weigh(checkpoint, progress)
-            codecs = CallCodecs.for_calls(
-                checkpoint.mimi,
-                loader.options.moshi_calls,
-                self.codec_limit_frames,
-                listening=self.options.listens,
-                run_later=self.run_later,
-            )
-            # In its own thread: it takes seconds for each codec.
-            filling = asyncio.to_thread(codecs.fill)
-            if measured is None:
-                model, _ = await asyncio.gather(self._load_model(thread, checkpoint, progress), filling)
-            else:
-                model = measured
-                await filling
-            loading = thread.call(partial(loader._load_listening, codecs, progress))
-            # After the codecs: its warm-up encodes silence with one of them.
-            listening = await asyncio.wrap_future(loading)
+            # Before the weights, which take minutes: a persona may ask for what the model lacks.
             voices = await asyncio.to_thread(self._find_voices, checkpoint, progress)
+            return await self._load_found(thread, checkpoint, voices, progress)
+        except BaseException:
+            self.stopping.set()  # first, so that the thread stops its running work and causes no wait
+            await asyncio.to_thread(thread.stop)
+            raise
+
+    async def _load_found(
+        self, thread: ModelThread, checkpoint: Checkpoint, voices: Voices | None, progress: Progress
+    ) -> LoadedMoshi:
+        """Load what has been found, and combine it."""
+        loader, model = self, None
+        if self.options.moshi_calls == AUTO_CALLS:
+            model = await self._load_model(thread, checkpoint, progress)
+            calls = await self._measure_calls(thread, model, checkpoint, progress)
+            loader = replace(self, options=replace(self.options, calls=calls))
+        loader._weigh(checkpoint, progress)  # before the codecs, which take half a gigabyte each
+        codecs = CallCodecs.for_calls(
+            checkpoint.mimi,
+            loader.options.moshi_calls,
+            self.codec_limit_frames,
+            listening=self.options.listens,
+            run_later=self.run_later,
+        )
+        try:
+            model = await loader._fill(codecs, model, thread, checkpoint, progress)
+            # After the codecs: its warm-up encodes silence with one of them.
+            loading = thread.call(partial(loader._load_listening, codecs, progress))
+            listening = await asyncio.wrap_future(loading)
             tokenizer = load_tokenizer(checkpoint.tokenizer)
             resolver = RequestResolver.at_start(self.options, self.sampling, tokenizer, voices)
         except BaseException:
-            self.stopping.set()  # first, so that the thread stops its running work and causes no wait
-            if codecs is not None:
-                await asyncio.to_thread(codecs.close)
-            await asyncio.to_thread(thread.stop)
+            self.stopping.set()  # first, as above
+            await asyncio.to_thread(codecs.close)
             raise
         return LoadedMoshi(
             loader.options.moshi_calls,
@@ -173,6 +174,22 @@ class Loader:
             resolver,
             self._prompts(thread, model, codecs, voices or Voices(checkpoint.weights.parent)),
         )
+
+    async def _fill(
+        self,
+        codecs: CallCodecs,
+        model: Lm | None,
+        thread: ModelThread,
+        checkpoint: Checkpoint,
+        progress: Progress,
+    ) -> Lm:
+        """Load the codecs and, unless it is loaded, the model at the same time."""
+        filling = asyncio.to_thread(codecs.fill)  # in its own thread: it takes seconds for each codec
+        if model is not None:
+            await filling
+            return model
+        loaded, _ = await asyncio.gather(self._load_model(thread, checkpoint, progress), filling)
+        return loaded
 
     async def _load_model(self, thread: ModelThread, checkpoint: Checkpoint, progress: Progress) -> Lm:
         return await asyncio.wrap_future(thread.call(partial(self.source.load, checkpoint, progress)))

@@ -26,9 +26,17 @@ def options(model: Path, **more: object) -> EngineOptions:
     )
 
 
-async def talk(session: MoshiSession, frames: int) -> list[DuplexStep]:
-    outputs, steps = session.outputs(), []
+async def talk(session: MoshiSession, frames: int, until_said: str | None = None) -> list[DuplexStep]:
+    """Feed noise; gives the steps up to these words, or so many as there are frames."""
+    outputs, steps = session.outputs(), list[DuplexStep]()
     for number in range(frames):
         session.feed((0.1 * np.random.default_rng(number).standard_normal(FRAME_SAMPLES)).astype(np.float32))
         steps.append(await asyncio.wait_for(anext(outputs), WAIT_S))
+        if until_said and until_said in text_of(steps):
+            break
     return steps
+
+
+def text_of(steps: list[DuplexStep]) -> str:
+    """Give the words, one space between them."""
+    return " ".join("".join(step.text for step in steps).split())
