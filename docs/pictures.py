@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import soundfile
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, HttpCredentials, Page, ViewportSize, async_playwright
 from scipy.signal import resample_poly
 
 from moshi_phone.records.call_database import check_database, open_database
@@ -23,16 +24,9 @@ from moshi_phone.rehearse.own_server import OwnServer
 from tests.web.calls import rows, talked_call
 
 HERE = Path(__file__).parent
-SHOTS = {
-    "phone-light": {"color_scheme": "light", "viewport": {"width": 1120, "height": 760}},
-    "phone-dark": {"color_scheme": "dark", "viewport": {"width": 1120, "height": 760}},
-    "phone-narrow-light": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
-    "phone-narrow-dark": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}},
-}
-CALLS = {
-    "calls-light": {"color_scheme": "light", "viewport": {"width": 1120, "height": 760}},
-    "calls-dark": {"color_scheme": "dark", "viewport": {"width": 1120, "height": 760}},
-}
+WIDE, NARROW = ViewportSize(width=1120, height=760), ViewportSize(width=390, height=844)
+PHONE = {"phone": WIDE, "phone-narrow": NARROW}
+CALLS = {"calls": WIDE}
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -42,29 +36,42 @@ FLAGS = [
 ]
 
 
-async def take(browser: Browser, server: OwnServer, name: str) -> None:
-    """Call, wait until there is something to see, and take the picture."""
-    credentials = {"username": "me", "password": server.password}
-    page = await browser.new_page(http_credentials=credentials, **SHOTS[name])  # type: ignore[arg-type]
-    await page.goto(server.url.replace("ws:", "http:").replace("/stream", "/"))
-    await page.click("#call")
-    await page.wait_for_selector("body[data-state=talking]")
-    await page.wait_for_timeout(8_000)
-    await page.screenshot(path=HERE / f"{name}.png", full_page=True)
+async def open_page(browser: Browser, server: OwnServer, path: str) -> Page:
+    """Open a page of the server."""
+    credentials = HttpCredentials(username="me", password=server.password)
+    page = await browser.new_page(http_credentials=credentials, viewport=WIDE)
+    await page.goto(server.url.replace("ws:", "http:").replace("/stream", path))
+    return page
+
+
+async def take(page: Page, sizes: Mapping[str, ViewportSize], *, full_page: bool = False) -> None:
+    """Take the pictures of a page: of each size, in light and in dark colours."""
+    for name, size in sizes.items():
+        await page.set_viewport_size(size)
+        for scheme in ("light", "dark"):
+            await page.emulate_media(color_scheme=scheme)
+            path = HERE / f"{name}-{scheme}.png"
+            await page.screenshot(path=path, full_page=full_page, animations="disabled")
     await page.close()
 
 
-async def take_calls(browser: Browser, server: OwnServer, name: str) -> None:
-    """Open one of the calls that the database has, and take the picture."""
-    credentials = {"username": "me", "password": server.password}
-    page = await browser.new_page(http_credentials=credentials, **CALLS[name])  # type: ignore[arg-type]
-    await page.goto(server.url.replace("ws:", "http:").replace("/stream", "/history"))
+async def take_phone(browser: Browser, server: OwnServer) -> None:
+    """Call, and wait until there is something to see."""
+    page = await open_page(browser, server, "/")
+    await page.click("#call")
+    await page.wait_for_selector("body[data-state=talking]")
+    await page.wait_for_timeout(8_000)
+    await take(page, PHONE, full_page=True)
+
+
+async def take_calls(browser: Browser, server: OwnServer) -> None:
+    """Open one of the calls that the database has."""
+    page = await open_page(browser, server, "/history")
     await page.click("#rows tr:first-child button")
     await page.wait_for_selector(".strip path.bot")
     await page.mouse.move(0, 0)  # or it stands over a row
     await page.evaluate("scrollTo(0, 0)")
-    await page.screenshot(path=HERE / f"{name}.png")
-    await page.close()
+    await take(page, CALLS)
 
 
 def write_calls(folder: Path) -> Path:
@@ -78,7 +85,7 @@ def write_calls(folder: Path) -> Path:
 
 
 async def main() -> None:
-    """Take them all, one after the other."""
+    """Take them all."""
     clip, rate_hz = soundfile.read(CALLER_FILE)
     with tempfile.NamedTemporaryFile(suffix=".wav") as microphone, tempfile.TemporaryDirectory() as folder:
         soundfile.write(microphone.name, resample_poly(clip, 48_000 // rate_hz, 1), 48_000, subtype="PCM_16")
@@ -87,10 +94,8 @@ async def main() -> None:
         async with OwnServer(options) as server, async_playwright() as playwright:
             chromium = shutil.which("chromium")
             browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
-            for name in CALLS:
-                await take_calls(browser, server, name)
-            for name in SHOTS:
-                await take(browser, server, name)
+            await take_calls(browser, server)
+            await take_phone(browser, server)
             await browser.close()
 
 
