@@ -29,6 +29,11 @@ from moshi_phone.server.calls.summary import words
 from moshi_phone.server.web.monitoring import metrics_of
 from moshi_phone.server.web.page_file import PIECE_BYTES, read_piece
 
+# Fields of a row that the list shows under their own names.
+_LISTED = (
+    *("id", "kind", "began_at", "ended_at", "direction", "section", "engine", "secs", "outcome", "reason"),
+    *("consent", "text"),
+)
 _READERS = 2  # concurrent reads of the disk; further requests wait
 
 T = TypeVar("T")
@@ -58,10 +63,7 @@ class HistorySource:
         wider = replace(search, limit=search.limit + 1)  # one more row shows whether there is another page
         if isinstance(store, CallStore):
             try:
-                async with self._reading:
-                    rows, total = await store.read(
-                        lambda database: (find_rows(database, wider), count_rows(database, search))
-                    )
+                rows, total = await self._search(store, wider)
                 error = store.error
             except (sqlite3.Error, OSError) as failure:
                 error = f"{store.path} cannot be read now ({failure}): these are the calls in memory."
@@ -89,6 +91,13 @@ class HistorySource:
             ],
         }
 
+    async def _search(self, store: CallStore, search: CallSearch) -> tuple[list[CallRow], int]:
+        """Return the matching rows of the database, and how many there are without the search's limit."""
+        async with self._reading:
+            return await store.read(
+                lambda database: (find_rows(database, search), count_rows(database, search))
+            )
+
     def is_over(self) -> bool:
         """See ``CallsPage``."""
         return self._state.calls.closing is not None and not self._state.calls.running
@@ -114,10 +123,7 @@ class HistorySource:
         if not isinstance(store, CallStore) or self.database == known:
             return known, [], 0
         try:
-            async with self._reading:
-                rows, total = await store.read(
-                    lambda database: (find_rows(database, search), count_rows(database, search))
-                )
+            rows, total = await self._search(store, search)
         except (sqlite3.Error, OSError) as failure:
             logger.warning("{} cannot be read now ({})", store.path, failure)
             return self.database, [], 0
@@ -281,23 +287,10 @@ class HistorySource:
 
     def _brief(self, row: CallRow) -> dict[str, Any]:
         """Return the fields of a row that the list shows."""
-        return {
-            "id": row.id,
-            "kind": row.kind,
-            "began_at": row.began_at,
-            "ended_at": row.ended_at,
+        transfer = {"to": row.transfer_to, "outcome": row.transfer_outcome, "secs": row.transfer_secs}
+        return {name: getattr(row, name) for name in _LISTED} | {
             "from": row.from_number,
             "to": row.to_number,
-            "direction": row.direction,
-            "section": row.section,
-            "engine": row.engine,
-            "secs": row.secs,
-            "outcome": row.outcome,
-            "reason": row.reason,
-            "transfer": None
-            if row.transfer_to is None
-            else {"to": row.transfer_to, "outcome": row.transfer_outcome, "secs": row.transfer_secs},
-            "consent": row.consent,
+            "transfer": transfer if row.transfer_to is not None else None,
             "has_recording": "recording" in row.files,
-            "text": row.text,
         }
