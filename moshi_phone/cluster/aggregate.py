@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,16 +92,7 @@ def aggregate_status(
     every = [report.status for report in answering if report.status]
     taking = [report.status for report in answering if report.status and report.takes_calls]
     refusal = closing or (None if taking else NOBODY)
-    states = {worker.state for worker in workers}
-    phase = (
-        Phase.CLOSING
-        if closing
-        else Phase.READY  # also while every worker is overloaded
-        if WorkerState.READY in states
-        else Phase.LOADING
-        if WorkerState.STARTING in states
-        else Phase.ERROR
-    )
+    phase = Phase.CLOSING if closing else _phase({worker.state for worker in workers})
     all_refused = Counter(refused)
     for status in every:
         all_refused.update(status.refused)
@@ -126,6 +117,12 @@ def aggregate_status(
         has_history=True,
         workers=workers,
     )
+
+
+def _phase(states: Set[WorkerState]) -> Phase:
+    if WorkerState.READY in states:
+        return Phase.READY  # also while every worker is overloaded
+    return Phase.LOADING if WorkerState.STARTING in states else Phase.ERROR
 
 
 def _worst_load(loads: Sequence[LoadStatus]) -> LoadStatus:

@@ -35,8 +35,7 @@ from moshi_phone.hooks.callers import CallerRules
 from moshi_phone.runtime.daemon_threads import in_daemon_thread
 from moshi_phone.runtime.fd_passing import offered, offering
 from moshi_phone.server.calls.incoming import note_transfer, take_message
-from moshi_phone.server.lifecycle import uvicorn_config
-from moshi_phone.server.net.http_server import Listening, listening
+from moshi_phone.server.net.http_server import Listening, listening, uvicorn_config
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.admin import create_admin_app
 from moshi_phone.server.web.history_source import HistorySource

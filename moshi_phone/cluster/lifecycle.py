@@ -14,8 +14,8 @@ from moshi_phone.cluster.manager import LATE_SECS, Manager
 from moshi_phone.runtime.fd_passing import offering
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.runtime.tunnel import Tunnel
-from moshi_phone.server.lifecycle import listen, publish_url, uvicorn_config
-from moshi_phone.server.net.http_server import listening
+from moshi_phone.server.lifecycle import listen, publish_url
+from moshi_phone.server.net.http_server import listening, uvicorn_config
 from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.telephony.number_group import NumberGroup
 
@@ -58,22 +58,7 @@ async def cluster_running(
         keeping = asyncio.create_task(manager.run(), name="cluster")
         try:
             await stop.unless_stopped(_all_ready(manager, keeping))
-            if settings.reach.tunnel:
-                wait_secs = settings.reach.tunnel_wait_secs
-
-                async def reached_at(url: str) -> None:
-                    # A tunnel that reconnects may get another URL.
-                    is_another = manager.gateway_url not in (None, url)
-                    await manager.set_public_url(url)
-                    await publish_url(url, pointer, wait_secs=wait_secs, is_another=is_another)
-
-                tunnel = Tunnel(settings.server.port, reached_at)
-                stack.push_async_callback(tunnel.stop)
-                await stop.unless_stopped(tunnel.start())
-            elif manager.gateway_url:
-                await stop.unless_stopped(
-                    publish_url(manager.gateway_url, pointer, wait_secs=0, is_another=False)
-                )
+            await _connect_callers(stack, manager, settings, stop, pointer)
             logger.info(
                 "{} workers take calls; webhooks come in at {}", len(manager.workers), manager.gateway_url
             )
@@ -83,6 +68,30 @@ async def cluster_running(
             # An exception in the block is no request to stop: then only ``kill_all`` above runs.
             if stop.stop_requested.is_set() and (manager.was_staffed or manager.sessions):
                 await _drain(manager, stop, settings.server.drain_secs)
+
+
+async def _connect_callers(
+    stack: AsyncExitStack,
+    manager: Manager,
+    settings: Settings,
+    stop: StopSignals,
+    pointer: NumberGroup | None,
+) -> None:
+    """Open the tunnel, which the stack closes, or publish the user's own URL."""
+    if settings.reach.tunnel:
+        wait_secs = settings.reach.tunnel_wait_secs
+
+        async def reached_at(url: str) -> None:
+            # A tunnel that reconnects may get another URL.
+            is_another = manager.gateway_url not in (None, url)
+            await manager.set_public_url(url)
+            await publish_url(url, pointer, wait_secs=wait_secs, is_another=is_another)
+
+        tunnel = Tunnel(settings.server.port, reached_at)
+        stack.push_async_callback(tunnel.stop)
+        await stop.unless_stopped(tunnel.start())
+    elif manager.gateway_url:
+        await stop.unless_stopped(publish_url(manager.gateway_url, pointer, wait_secs=0, is_another=False))
 
 
 async def _all_ready(manager: Manager, keeping: asyncio.Task[None]) -> None:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from functools import partial
 
-import uvicorn
 from loguru import logger
 
 from moshi_phone.access.public_address import HEALTH_PATH, TWIML_PATH, PublicAddress
@@ -19,17 +18,13 @@ from moshi_phone.engines.choose import EngineChoice, create_engine
 from moshi_phone.engines.personas import check_sections
 from moshi_phone.engines.stop_engine import stop_engine
 from moshi_phone.runtime.errors import UserError
-from moshi_phone.runtime.open_files import raise_limit
 from moshi_phone.runtime.stop_signals import StopSignals
 from moshi_phone.runtime.tunnel import Tunnel, find_program, reaches
 from moshi_phone.server.calls.closed import check_hours
 from moshi_phone.server.calls.consent import what_is_kept
 from moshi_phone.server.calls.next_step import bring_along
 from moshi_phone.server.calls.state import RunCall, ServerState
-from moshi_phone.server.net.connections import ConnectionLimits, Connections
-from moshi_phone.server.net.http_protocol import HttpProtocol
-from moshi_phone.server.net.http_server import listening
-from moshi_phone.server.net.websocket_protocol import WebSocketProtocol
+from moshi_phone.server.net.http_server import listening, uvicorn_config
 from moshi_phone.server.settings import Settings, SettingsError
 from moshi_phone.server.unused_options import unused_options
 from moshi_phone.server.web.admin import create_admin_app
@@ -41,14 +36,8 @@ from moshi_phone.telephony.rest import TRIAL, TRIAL_LIMITS, TRIAL_REMEDY
 from moshi_phone.telephony.rest_errors import TwilioError
 from moshi_phone.telephony.webhooks import OnStatus
 
-_HEAD_BYTES = 16 * 1024  # of a request; Twilio's have one or two kilobytes
-_MESSAGE_BYTES = 64 * 1024  # of a WebSocket message; Twilio's have less than one kilobyte, except the start
-_KEEP_ALIVE_SECS = 75  # longer than a load balancer's usual 60, so that it closes first and loses no request
-_MAX_WAITING = 128  # connections that have not become a request or a call
-_BACKLOG = 128  # connections accepted in one iteration of the loop
 _CHECK_SECS = 3  # attempts, one second apart, at a public URL that should answer at once
 OURS = '"engine"'  # a key of our /healthz
-_MAX_CONNECTIONS = 512  # beyond that, requests get a 503; calls continue
 
 
 @asynccontextmanager
@@ -82,15 +71,9 @@ async def running_server(
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
         choice = create_engine(options.engine)
-        logger.log("WARNING" if choice.left_out else "INFO", "{}", choice.line)
-        for sentence in unused_options(options):
-            logger.warning("{}", sentence)
+        _log_choices(choice, options)
         state = ServerState.create(options, choice, tokens=tokens, webhook_base_url=webhook_base_url)
         state.line_number = pointer.number if pointer is not None else None
-        # A worker's public URL is its own, not the gateway's.
-        address = state.auth.address if webhook_base_url else state.webhooks
-        if options.reach.insecure and not options.twilio.auth_token:
-            logger.warning("--insecure: without TWILIO_AUTH_TOKEN, anyone who finds this server can use it.")
         await stack.enter_async_context(state.background())
         if options.web.admin_port is not None:
             await stack.enter_async_context(_admin_server(state, options.web.admin_port))
@@ -111,18 +94,42 @@ async def running_server(
         logger.info("Answering calls at ws://{}:{}/stream", host, port)
         if kept := what_is_kept(options.taps):
             logger.info("{}", kept)
-        if address.base:
-            await stop.unless_stopped(_reached_at(state, address, address.base, pointer, wait_secs=0))
-            if webhook_base_url is None:
-                checking = asyncio.create_task(_check_public_url(address.base))
-                stack.callback(checking.cancel)
-        elif options.reach.tunnel:
-            wait_secs = options.reach.tunnel_wait_secs
-            tunnel = Tunnel(port, lambda url: _reached_at(state, address, url, pointer, wait_secs))
-            stack.push_async_callback(tunnel.stop)
-            logger.info("Opening a tunnel")
-            await stop.unless_stopped(tunnel.start())
+        await _connect_callers(stack, state, stop, pointer, port, is_worker=webhook_base_url is not None)
         yield state
+
+
+def _log_choices(choice: EngineChoice, options: Settings) -> None:
+    """Log which engine was chosen, and options that have no effect or are unsafe."""
+    logger.log("WARNING" if choice.left_out else "INFO", "{}", choice.line)
+    for sentence in unused_options(options):
+        logger.warning("{}", sentence)
+    if options.reach.insecure and not options.twilio.auth_token:
+        logger.warning("--insecure: without TWILIO_AUTH_TOKEN, anyone who finds this server can use it.")
+
+
+async def _connect_callers(
+    stack: AsyncExitStack,
+    state: ServerState,
+    stop: StopSignals,
+    pointer: NumberGroup | None,
+    port: int,
+    *,
+    is_worker: bool,
+) -> None:
+    """Publish the user's own URL, or open a tunnel, which the stack closes."""
+    # A worker's public URL is its own, not the gateway's.
+    address = state.auth.address if is_worker else state.webhooks
+    reach = state.settings.reach
+    if address.base:
+        await stop.unless_stopped(_reached_at(state, address, address.base, pointer, wait_secs=0))
+        if not is_worker:
+            checking = asyncio.create_task(_check_public_url(address.base))
+            stack.callback(checking.cancel)
+    elif reach.tunnel:
+        tunnel = Tunnel(port, lambda url: _reached_at(state, address, url, pointer, reach.tunnel_wait_secs))
+        stack.push_async_callback(tunnel.stop)
+        logger.info("Opening a tunnel")
+        await stop.unless_stopped(tunnel.start())
 
 
 @asynccontextmanager
@@ -258,30 +265,3 @@ def listen(host: str, port: int, kind: str = "") -> socket.socket:
             f"Cannot listen on {host}:{port} ({error.strerror}); choose another --{kind}host."
         ) from error
     return listener
-
-
-def uvicorn_config(app: object, connections: Connections | None = None) -> uvicorn.Config:
-    """Configure uvicorn for calls: small messages, no compression, and limits on everything.
-
-    Args:
-        app: the server's.
-        connections: holds the limits and the waiting connections.
-    """
-    files = raise_limit()
-    connections = connections or Connections(ConnectionLimits(waiting=min(_MAX_WAITING, files // 4)))
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        log_config=None,  # uvicorn's lines go where all others go (commands/logs.py)
-        log_level="warning",
-        access_log=False,
-        http=partial(HttpProtocol, connections),  # type: ignore[arg-type] # uvicorn only ever calls it
-        h11_max_incomplete_event_size=_HEAD_BYTES,
-        limit_concurrency=min(_MAX_CONNECTIONS, files // 2),
-        timeout_keep_alive=_KEEP_ALIVE_SECS,
-        backlog=_BACKLOG,
-        ws=partial(WebSocketProtocol, connections),  # type: ignore[arg-type] # likewise
-        ws_per_message_deflate=False,  # Twilio never asks for it
-        ws_max_size=_MESSAGE_BYTES,
-        ws_ping_interval=connections.limits.ping_secs,
-        ws_ping_timeout=connections.limits.ping_secs,
-    )

@@ -19,7 +19,8 @@ from moshi_phone.cluster.options import ClusterOptions
 from moshi_phone.runtime.fd_passing import offering
 from moshi_phone.runtime.ports import free_port
 from moshi_phone.runtime.stop_signals import StopSignals
-from moshi_phone.server.lifecycle import listen, uvicorn_config
+from moshi_phone.server.lifecycle import listen
+from moshi_phone.server.net.http_server import uvicorn_config
 from moshi_phone.server.settings import SettingsError
 from tests.cluster.local_cluster import (
     PUBLIC,

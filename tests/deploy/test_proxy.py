@@ -22,8 +22,8 @@ from moshi_phone.access.auth import StreamAuth
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.lifecycle import listen, uvicorn_config
-from moshi_phone.server.net.http_server import listening
+from moshi_phone.server.lifecycle import listen
+from moshi_phone.server.net.http_server import listening, uvicorn_config
 from moshi_phone.server.web.app import create_app
 from tests.deploy.test_names import manifest
 from tests.support.phone import Phone, start_message

@@ -19,8 +19,8 @@ from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.runtime.ports import free_port
 from moshi_phone.server.calls.draining import CLOSING
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.lifecycle import listen, uvicorn_config
-from moshi_phone.server.net.http_server import listening
+from moshi_phone.server.lifecycle import listen
+from moshi_phone.server.net.http_server import listening, uvicorn_config
 from moshi_phone.server.web.app import create_app
 from tests.deploy.test_names import DEPLOY
 from tests.fakes.twilio_api import AUTH_TOKEN

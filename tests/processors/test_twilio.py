@@ -13,7 +13,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.workers.runner import WorkerRunner
 
-from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.net.http_server import uvicorn_config
 from moshi_phone.telephony.stream_start import read_start
 from pipelines.call_worker import CallWorker
 from processors.frames import MarkInputFrame, MulawInputFrame, MulawOutputFrame

@@ -6,7 +6,7 @@ from fastapi import FastAPI, Response
 from moshi_phone.rehearse import status_client
 from moshi_phone.rehearse.record import StatusSample
 from moshi_phone.rehearse.status_client import StatusClient, as_sample
-from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.net.http_server import uvicorn_config
 from tests.support.phone import serving_app
 from tests.support.waiting import until
 

@@ -17,7 +17,8 @@ from websockets.exceptions import ConnectionClosed
 from bot import run_call
 from moshi_phone.audio.g711 import SILENCE
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.lifecycle import listen, uvicorn_config
+from moshi_phone.server.lifecycle import listen
+from moshi_phone.server.net.http_server import uvicorn_config
 from moshi_phone.server.web.app import create_app
 
 SILENT_PACKET = bytes([SILENCE]) * 160

@@ -14,7 +14,7 @@ from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.net.http_server import uvicorn_config
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
 from moshi_phone.testing.engine import FakeEngine

@@ -11,7 +11,7 @@ from bot import run_call
 from moshi_phone.engines.duplex import Progress
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.net.http_server import uvicorn_config
 from moshi_phone.server.web.app import create_app
 from moshi_phone.testing.engine import FakeEngine
 from tests.support.phone import serving, serving_app

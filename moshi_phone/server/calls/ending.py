@@ -90,28 +90,33 @@ async def _live_and_end(
     finally:
         # Again: the pipeline may have been abandoned above, and must not outlive the call's row.
         pipeline.cancel()
-        if talk := call.observations.conversation:
-            talk.close()  # a hanging pipeline has not done so
-            await _end("conversation", talk.finished(), CONVERSATION_SECS)
-        if call.observations.consent.since_s is None:
-            call.observations.kept.clear()  # nothing was written, or it was deleted
-        call.observations.transcript.conclude({"secs": f"{call.secs:.1f}", "reason": visible(reason)})
-        row: CallRow | None = None
-        if not state.calls.has_other(call):  # otherwise the row belongs to the other stream
-            if elsewhere and (number := state.settings.calls.fallback_to):
-                state.history.update(call.start.call_sid, transfer_to=number)
-            row = enter_end(state.history, call, reason, code, gets_fallback=elsewhere is not None)
-        known = call_report(call, reason, state.engine.name, row)
-        # Before the call counts as ended: the process may exit then.
-        await _end("report", state.reports.end(state.outbox, known), REPORT_SECS)
-        state.calls.finish(call)
-        recording = call.observations.kept.get("recording")
-        if state.settings.taps.review and recording is not None:
-            state.reviews.add(recording.path, {**known, **about(state.engine.name, state.settings.engine)})
-        fields = summary(call, reason)
-        talked = call.observations.metrics.conversation.sentence
-        how = f" ({talked})" if talked else ""
-        logger.bind(**fields).info("The call ended after {:.1f} s{}: {}", call.secs, how, as_logfmt(fields))
+        await _record_end(call, state, reason, code, elsewhere)
+
+
+async def _record_end(call: Call, state: ServerState, reason: str, code: int, elsewhere: str | None) -> None:
+    """Complete what is kept of a call: its transcript, row, report and line in the log."""
+    if talk := call.observations.conversation:
+        talk.close()  # a hanging pipeline has not done so
+        await _end("conversation", talk.finished(), CONVERSATION_SECS)
+    if call.observations.consent.since_s is None:
+        call.observations.kept.clear()  # nothing was written, or it was deleted
+    call.observations.transcript.conclude({"secs": f"{call.secs:.1f}", "reason": visible(reason)})
+    row: CallRow | None = None
+    if not state.calls.has_other(call):  # otherwise the row belongs to the other stream
+        if elsewhere and (number := state.settings.calls.fallback_to):
+            state.history.update(call.start.call_sid, transfer_to=number)
+        row = enter_end(state.history, call, reason, code, gets_fallback=elsewhere is not None)
+    known = call_report(call, reason, state.engine.name, row)
+    # Before the call counts as ended: the process may exit then.
+    await _end("report", state.reports.end(state.outbox, known), REPORT_SECS)
+    state.calls.finish(call)
+    recording = call.observations.kept.get("recording")
+    if state.settings.taps.review and recording is not None:
+        state.reviews.add(recording.path, {**known, **about(state.engine.name, state.settings.engine)})
+    fields = summary(call, reason)
+    talked = call.observations.metrics.conversation.sentence
+    how = f" ({talked})" if talked else ""
+    logger.bind(**fields).info("The call ended after {:.1f} s{}: {}", call.secs, how, as_logfmt(fields))
 
 
 async def _close(session: DuplexSession, pipeline: asyncio.Task[None]) -> None:

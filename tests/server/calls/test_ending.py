@@ -16,7 +16,7 @@ from moshi_phone.server.calls import ending as call_ending
 from moshi_phone.server.calls.call import Call
 from moshi_phone.server.calls.options import CallOptions
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.net.http_server import uvicorn_config
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
 from moshi_phone.telephony.media_stream import Start

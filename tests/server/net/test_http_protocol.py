@@ -12,7 +12,6 @@ import pytest
 from bot import run_call
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.net.connections import (
     NO_BODY,
     NO_REQUEST,
@@ -21,6 +20,7 @@ from moshi_phone.server.net.connections import (
     ConnectionLimits,
     Connections,
 )
+from moshi_phone.server.net.http_server import uvicorn_config
 from moshi_phone.server.web.app import create_app
 from tests.support.logs import Logged
 from tests.support.phone import serving_app

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from moshi_phone.server import lifecycle
-from moshi_phone.server.lifecycle import listen, uvicorn_config
-from moshi_phone.server.net.http_server import listening
+from moshi_phone.server.lifecycle import listen
+from moshi_phone.server.net import http_server
+from moshi_phone.server.net.http_server import listening, uvicorn_config
 
 
 async def test_it_answers_while_the_block_runs_and_not_after() -> None:
@@ -28,7 +28,7 @@ async def test_it_answers_while_the_block_runs_and_not_after() -> None:
 
 
 def test_connections_leave_descriptors_for_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "raise_limit", lambda: 256)  # as on macOS
+    monkeypatch.setattr(http_server, "raise_limit", lambda: 256)  # as on macOS
     config = uvicorn_config(FastAPI())
     assert config.limit_concurrency == 128
     (connections,) = cast("partial[object]", config.http).args  # what uvicorn makes its protocols with

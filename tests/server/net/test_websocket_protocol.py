@@ -14,7 +14,6 @@ from bot import run_call
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.runtime.direct_messages import direct_messages_of
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.lifecycle import uvicorn_config
 from moshi_phone.server.net.connections import (
     AFTER_CLOSE,
     CLOSE_TIMEOUT,
@@ -26,6 +25,7 @@ from moshi_phone.server.net.connections import (
     ConnectionLimits,
     Connections,
 )
+from moshi_phone.server.net.http_server import uvicorn_config
 from moshi_phone.server.net.socket_closing import close_socket
 from moshi_phone.server.net.websocket_protocol import connection_of
 from moshi_phone.server.options import ServerOptions

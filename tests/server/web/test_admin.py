@@ -15,7 +15,7 @@ from moshi_phone.access.options import WebOptions
 from moshi_phone.access.public_address import PublicAddress
 from moshi_phone.runtime.ports import free_port
 from moshi_phone.server.calls.state import ServerState
-from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.net.http_server import uvicorn_config
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.admin import create_admin_app
 from moshi_phone.server.web.local_calls import LocalCalls

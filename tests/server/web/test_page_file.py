@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, HTTPException, Request, Response
 
-from moshi_phone.server.lifecycle import uvicorn_config
+from moshi_phone.server.net.http_server import uvicorn_config
 from moshi_phone.server.web.page_file import PIECE_BYTES, RemoteFile, byte_range, file_response
 from tests.support.logs import Logged
 from tests.support.phone import serving_app
