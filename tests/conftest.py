@@ -51,22 +51,18 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what fills a core in one process each, and begin with it; others have what waits for a clock.
+    """Keep codecs, which take 350 MB each, in one process, those of programs that tests start in another.
 
-    Codecs take 350 MB each, in the tests' own process or in a program that a test starts.
+    These begin: they take longest.
     """
     for item in items:
         if inspect.iscoroutinefunction(test := getattr(item, "obj", None)):
             item.obj = _ending(test)  # type: ignore[attr-defined]
         if item.get_closest_marker("xdist_group"):
             continue
-        if "test_call_memory" in item.nodeid:
-            item.add_marker(pytest.mark.xdist_group("memory"))
-        elif "mimi_file" in getattr(item, "fixturenames", ()):
+        if "mimi_file" in getattr(item, "fixturenames", ()):
             is_inside = "engines" in item.nodeid
             item.add_marker(pytest.mark.xdist_group("codecs" if is_inside else "codecs of programs"))
-        elif item.get_closest_marker("simulated"):
-            item.add_marker(pytest.mark.xdist_group("simulated"))
     items.sort(key=_place)
 
 
@@ -101,7 +97,7 @@ def _first(error: BaseException) -> BaseException:
 
 def _place(item: pytest.Item) -> int:
     group = item.get_closest_marker("xdist_group")
-    names = ("memory", "codecs", "codecs of programs", "simulated")
+    names = ("codecs", "codecs of programs")
     return names.index(group.args[0]) if group and group.args[0] in names else len(names)
 
 

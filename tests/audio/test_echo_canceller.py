@@ -25,7 +25,7 @@ def cleaned(caller: Floats, bot: Floats, delay_ms: float, loss_db: float = 12, s
     return np.concatenate(out)
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 @pytest.mark.parametrize("delay_ms", [60, 250, 600])
 @pytest.mark.parametrize("loss_db", [6, 25])
 def test_the_echo_is_attenuated_by_at_least_20_db(delay_ms: float, loss_db: float) -> None:
@@ -35,7 +35,7 @@ def test_the_echo_is_attenuated_by_at_least_20_db(delay_ms: float, loss_db: floa
     assert power_db(on_the_phone(returned)[5 * 8000 :]) - power_db(after) >= 20
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 @pytest.mark.parametrize("delay_ms", [60, 600])
 @pytest.mark.parametrize(("loss_db", "at_least"), [(6, 0.95), (25, 0.98)])
 def test_the_caller_s_speech_is_kept(delay_ms: float, loss_db: float, at_least: float) -> None:
@@ -49,7 +49,7 @@ def test_the_caller_s_speech_is_kept(delay_ms: float, loss_db: float, at_least: 
     assert stoi(said / 32768, heard / 32768, 8000) >= at_least
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 @pytest.mark.parametrize("bot_s", [4, 6], ids=["in turns", "without a pause"])
 def test_the_attenuation_is_measured_during_double_talk(bot_s: float) -> None:
     """Blocks with the caller's voice used to count as residual echo: 14 in place of 30 dB."""
@@ -73,7 +73,7 @@ def test_the_attenuation_is_measured_during_double_talk(bot_s: float) -> None:
     assert removed_db - 10 < canceller.removed_db < removed_db + 6
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_a_loudspeaker_s_distortion_is_removed_too() -> None:
     """The linear filter alone cannot remove it."""
     bot = speech(SECS)
@@ -82,7 +82,7 @@ def test_a_loudspeaker_s_distortion_is_removed_too() -> None:
     assert power_db(on_the_phone(returned)[5 * 8000 :]) - power_db(after) >= 20
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_the_filter_adapts_to_a_shifted_echo() -> None:
     bot = speech(20)
     returned = np.concatenate((echo(bot, 250, 15)[: 10 * 8000], echo(bot, 270, 15)[10 * 8000 :]))

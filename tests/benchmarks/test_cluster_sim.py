@@ -17,7 +17,7 @@ def test_the_confidence_interval_is_student_s() -> None:
     assert str(share) == "20.00 ± 24.84"
 
 
-@pytest.mark.simulated
+@pytest.mark.cpu_bound
 @pytest.mark.parametrize("title", TABLES)
 def test_the_page_shows_what_the_command_prints(title: str) -> None:
     """The heading and the first row of each table: all rows take four minutes of CPU."""

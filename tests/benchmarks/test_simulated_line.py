@@ -33,7 +33,7 @@ def test_minutes_of_jitter(jitter_ms: float, network: str) -> None:
     check_call(hour(jitter_ms, pauses=True, network=network, hours=6 * MINUTE))
 
 
-@pytest.mark.simulated
+@pytest.mark.cpu_bound
 @pytest.mark.parametrize(("number", "network"), list(enumerate(NETWORKS)))
 @pytest.mark.parametrize("pauses", [True, False])
 def test_hours_of_jitter(pauses: bool, number: int, network: str) -> None:
@@ -47,7 +47,7 @@ def test_hours_of_jitter(pauses: bool, number: int, network: str) -> None:
     assert row(str(jitter_ms), answer, network, outcome=outcome) in PAGE
 
 
-@pytest.mark.simulated
+@pytest.mark.cpu_bound
 def test_four_hours_with_stalls() -> None:
     """With the worst jitter; the 40-minute test below shows that runs are reproducible."""
     jitter_ms = max(JITTERS_MS)

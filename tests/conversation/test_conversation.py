@@ -22,7 +22,7 @@ BEHAVIOURS = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 @pytest.mark.parametrize(
     ("bot", "caller", "noise_db"),
     [

@@ -12,7 +12,7 @@ from moshi_phone.rehearse.scenes import judge_scenes
 from tests.rehearse.conversing import Conversed, converse
 from tests.support.scripted_engine import Behaviour, ScriptedEngine
 
-pytestmark = pytest.mark.simulated  # half an hour of simulated time
+pytestmark = pytest.mark.cpu_bound  # half an hour of simulated time
 
 WITHIN_MS = 80.0
 

@@ -67,7 +67,7 @@ def test_gives_the_same_bits_as_loading_all_of_it(
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock") == [target.name]
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_needs_a_fraction_of_the_file_s_size_in_memory(tmp_path: Path) -> None:
     config = {"dim": 512, "layers": 8}
     source = write_personaplex(tmp_path, dtype="BF16", **config) / "model.safetensors"

@@ -10,7 +10,7 @@ from moshi_phone.engines.moshi.codec.call_codecs import CallCodecs
 from moshi_phone.engines.moshi.codec.codec import CODEBOOKS, LISTENING_CODEBOOKS
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_one_pool_serves_both_directions(mimi_file: Path) -> None:
     codecs = CallCodecs.for_calls(mimi_file, 1)
     assert codecs.encoders is codecs.decoders
@@ -25,7 +25,7 @@ def test_one_pool_serves_both_directions(mimi_file: Path) -> None:
     assert codecs.decoders.ready == 3
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_a_call_without_a_decoder_returns_its_encoder(mimi_file: Path) -> None:
     codecs = CallCodecs.for_calls(mimi_file, 1)
     codecs.fill()
@@ -36,7 +36,7 @@ def test_a_call_without_a_decoder_returns_its_encoder(mimi_file: Path) -> None:
     assert codecs.encoders.ready == 1
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_listening_uses_more_codebooks_than_speaking(mimi_file: Path) -> None:
     codecs = CallCodecs.for_calls(mimi_file, 1, listening=True)
     codecs.fill()

@@ -1,8 +1,8 @@
 """A call of any length needs bounded memory, measured in a separate process.
 
 CI measures two minutes of a call whose codecs are exchanged twice as often as usual;
-``MOSHI_TEST_FRAMES=8000 uv run pytest -m slow`` of this file measures ten minutes of a usual one. Codecs get
-five frames at once, which takes half the time and as much memory for each frame.
+``MOSHI_TEST_FRAMES=8000 uv run pytest -m cpu_bound`` of this file measures ten minutes of a usual one. Codecs
+get five frames at once, which takes half the time and as much memory for each frame.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EVERY_FRAMES = 100
 AT_ONCE = 5  # as a spare codec gets them
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 @pytest.mark.timeout(1800)
 def test_memory_does_not_grow_with_codec_handovers(mimi_file: Path) -> None:
     script = [sys.executable, "-m", "tests.engines.moshi.codec.test_call_memory", str(mimi_file)]

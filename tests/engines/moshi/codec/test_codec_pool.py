@@ -29,7 +29,7 @@ def test_an_empty_pool_is_reported(mimi_file: Path) -> None:
         MimiPool(mimi_file, size=1).take()
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_a_used_up_codec_is_replaced_and_its_memory_freed(mimi_file: Path) -> None:
     pool = MimiPool(mimi_file, size=1, limit_frames=64)
     pool.fill()
@@ -46,7 +46,7 @@ def test_a_used_up_codec_is_replaced_and_its_memory_freed(mimi_file: Path) -> No
     pool.give_back(other)
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_half_used_codecs_are_replaced_while_no_call_runs(mimi_file: Path) -> None:
     """Loading a codec holds the GIL for a second or more, which would interrupt calls."""
     pool = MimiPool(mimi_file, size=1, limit_frames=64)

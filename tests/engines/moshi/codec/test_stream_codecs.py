@@ -48,7 +48,7 @@ def test_frames_have_the_documented_shapes(pool: MimiPool) -> None:
     decoder.release()
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_is_clean_for_the_next_call(pool: MimiPool) -> None:
     def call(seed: int) -> tuple[list[Tokens], list[Pcm]]:
         encoder, decoder = Encoder(pool), Decoder(pool)
@@ -65,7 +65,7 @@ def test_is_clean_for_the_next_call(pool: MimiPool) -> None:
     np.testing.assert_allclose(again[1], first[1], atol=1e-5)  # rotary positions go on, and round elsewhere
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_hands_over_during_the_call(mimi_file: Path) -> None:
     pool = MimiPool(mimi_file, size=2, limit_frames=200, handover_frames=12)
     pool.fill()
@@ -119,7 +119,7 @@ def test_a_call_that_ends_during_a_handover_returns_both(pool: MimiPool) -> None
     encoder.release()
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_calls_take_turns_with_the_spare(pool: MimiPool) -> None:
     encoder, decoder = Encoder(pool), Decoder(pool)
     encoder._due_at_frames = decoder._due_at_frames = 0
@@ -154,7 +154,7 @@ def test_a_hanging_spare_is_abandoned_and_replaced(pool: MimiPool, monkeypatch: 
     encoder.release()
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_the_first_codebooks_do_not_depend_on_their_number(pool: MimiPool, mimi_file: Path) -> None:
     """One codec serves talking and listening: Moshi's input does not change."""
     more = MimiPool(mimi_file, size=1, limit_frames=12, codebooks=LISTENING_CODEBOOKS)

@@ -107,7 +107,7 @@ def test_a_batched_step_gives_each_call_the_tokens_of_a_single_step() -> None:
     assert len({str(one) for one in alone}) == len(alone)
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 @pytest.mark.parametrize(
     ("quantization", "dtype", "share"),
     [(QUANTIZATIONS[4], mx.float32, 0.98), (Quantization(8, 32), mx.float32, 0.98), (None, mx.bfloat16, 0.9)],

@@ -26,9 +26,9 @@ from tests.support.tiny_moshi import tiny_lm
 CARD, CODEBOOKS = 64, 2  # fewer than Mimi's, for speed; nothing here depends on how many
 FLOAT = pytest.param(None, 64, id="float32")
 # Packed matrices are slow on a processor; q8 in groups of 64, as Kyutai has it, would take a larger model.
-Q4 = pytest.param(QUANTIZATIONS[4], 128, id="q4", marks=pytest.mark.slow)
+Q4 = pytest.param(QUANTIZATIONS[4], 128, id="q4", marks=pytest.mark.cpu_bound)
 Q8 = pytest.param(
-    Quantization(8, 32), 128, id="q8", marks=pytest.mark.slow
+    Quantization(8, 32), 128, id="q8", marks=pytest.mark.cpu_bound
 )  # Kyutai's groups of 64 would need twice the size
 
 
@@ -120,7 +120,7 @@ def test_gives_moshi_mlx_s_tokens_one_frame_sooner(quantization: Quantization | 
     assert len({text for text, _ in ours}) > 20, "the weights should make it say many things"
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 @pytest.mark.parametrize(("quantization", "dim"), [FLOAT, Q4])
 def test_attends_to_exactly_the_last_positions(quantization: Quantization | None, dim: int) -> None:
     model = small_lm(quantization, dim, context=16)

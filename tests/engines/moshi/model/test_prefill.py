@@ -44,7 +44,7 @@ def test_slices_leave_the_same_cache_as_one_pass(model: Lm) -> None:
     assert alike(whole, in_slices(reading(model), *[1] * POSITIONS))
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_prefilling_in_slices_leaves_nothing_in_mlx_s_cache() -> None:
     """With an accelerator's limit, which is nearly zero: the CPU's would hide it."""
     model = tiny_lm(dim=256, layers=8, codebooks=4, card=32)

@@ -87,7 +87,7 @@ def test_gives_nvidia_s_tokens_after_the_same_prompt(models: dict[int, Lm], cont
     assert len(set(said[:, 0].tolist())) > 20, "the weights should make it say many things"
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_gives_the_same_tokens_in_a_changing_batch(models: dict[int, Lm], context: int) -> None:
     model = models[context]
@@ -105,7 +105,7 @@ def test_gives_the_same_tokens_in_a_changing_batch(models: dict[int, Lm], contex
     assert same_tokens(np.array(rows), GOLDEN[f"voice_{context}"])
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_prefilled_in_one_pass_in_slices_or_step_by_step_is_the_same(models: dict[int, Lm]) -> None:
     model = models[64]
     prompt = compose(model.cfg, read_voice(VOICE), PROMPT)
@@ -124,7 +124,7 @@ def test_prefilled_in_one_pass_in_slices_or_step_by_step_is_the_same(models: dic
         assert same_tokens(said, GOLDEN["voice_64"])
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_a_recorded_voice_equals_nvidia_s(models: dict[int, Lm]) -> None:
     voice = SpokenVoice(GOLDEN["voice_codes"].astype(np.uint32))
     assert voice.frames == read_voice(VOICE).frames == 21
@@ -159,7 +159,7 @@ def test_eight_depformer_slices_give_the_bits_of_sixteen(checkpoint: Path) -> No
 # Snapshots.
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_calls_from_one_snapshot_are_independent(models: dict[int, Lm]) -> None:
     model = models[64]
     start = prompted(model, compose(model.cfg, read_voice(VOICE), PROMPT))
@@ -177,7 +177,7 @@ def test_calls_from_one_snapshot_are_independent(models: dict[int, Lm]) -> None:
     assert same_tokens(talk(LanguageSession(model, GREEDY, 0, start=start)), GOLDEN["voice_64"])
 
 
-@pytest.mark.slow
+@pytest.mark.cpu_bound
 def test_two_personas_at_once(models: dict[int, Lm]) -> None:
     model = models[3000]
     starts = [prompted(model, compose(model.cfg, voice, PROMPT)) for voice in (read_voice(VOICE), None)]
@@ -244,9 +244,9 @@ def test_a_seed_gives_the_same_call_from_a_snapshot(models: dict[int, Lm]) -> No
 @pytest.mark.parametrize(
     ("quantization", "dtype"),
     [
-        pytest.param(QUANTIZATIONS[4], mx.float32, id="q4", marks=pytest.mark.slow),
-        pytest.param(Quantization(8, 32), mx.float32, id="q8", marks=pytest.mark.slow),
-        pytest.param(None, mx.bfloat16, id="bfloat16", marks=pytest.mark.slow),
+        pytest.param(QUANTIZATIONS[4], mx.float32, id="q4", marks=pytest.mark.cpu_bound),
+        pytest.param(Quantization(8, 32), mx.float32, id="q8", marks=pytest.mark.cpu_bound),
+        pytest.param(None, mx.bfloat16, id="bfloat16", marks=pytest.mark.cpu_bound),
     ],
 )
 def test_quantized_or_in_bfloat16_most_tokens_are_the_same(
