@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from fastapi import WebSocket
 
@@ -24,7 +25,9 @@ class StreamSocket:
         self.websocket: WebSocket | None = websocket
         self.is_over = False
         self._direct: DirectMessages | None = direct_messages_of(websocket)  # None on other servers
-        self._take: TakeText | None = None  # for this socket and its replacements
+        # For this socket and its replacements: see DirectMessages.
+        self._take: TakeText | None = None
+        self._awaited_bytes: Callable[[], int] | None = None
         self._replaced = asyncio.Event()  # set once the lost socket is replaced
 
     def lose(self) -> None:
@@ -40,9 +43,9 @@ class StreamSocket:
         self._replaced.set()
         return before
 
-    def take_with(self, take: TakeText | None) -> None:
+    def take_with(self, take: TakeText | None, awaited_bytes: Callable[[], int] | None = None) -> None:
         """Give text messages to ``take`` as they arrive, if the server can; with None, no longer."""
-        self._take = take
+        self._take, self._awaited_bytes = take, awaited_bytes
         self._connect(self._direct)
 
     def send_now(self, message: str | bytes) -> bool:
@@ -54,7 +57,7 @@ class StreamSocket:
             self._direct.take_with(None)
         self._direct = direct
         if direct is not None:
-            direct.take_with(self._take)
+            direct.take_with(self._take, self._awaited_bytes)
 
     async def replaced_within(self, secs: float) -> bool:
         """Wait for a replacement after a loss, for at most ``secs``; return whether there is one."""

@@ -112,7 +112,7 @@ class TwilioInput(BaseInputTransport, Stage):
 
     async def _read(self) -> None:
         if type(self._serializer).deserialize is TwilioSerializer.deserialize:  # not replaced by a subclass
-            self._stream.take_with(self._serializer.take)
+            self._stream.take_with(self._serializer.take, self._serializer.awaited_bytes)
         while (websocket := self._stream.websocket) is not None:
             code = await self._read_messages(websocket)
             if self._stream.websocket is not websocket:  # replaced before the loss of the old one was noticed

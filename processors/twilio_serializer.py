@@ -59,6 +59,8 @@ class TwilioSerializer(FrameSerializer):
         self._began_s = 0.0  # arrival of the stream's first media
         self._audio_s = 0.0  # length of the audio since then
         self._stream_sid = stream_sid
+        self._media_bytes = self._mulaw_bytes = 0  # of the last packet: of its message, and of its audio
+        self._mark = ""  # the newest mark that Twilio has not acknowledged
 
     def silence(self) -> MulawInputFrame:
         """Return 80 ms of silence in place of the caller's audio, behind the last audio."""
@@ -71,6 +73,7 @@ class TwilioSerializer(FrameSerializer):
             case MulawOutputFrame():
                 return media_stream.media(self._stream_sid, frame.mulaw)
             case MarkOutputFrame():
+                self._mark = frame.mark
                 return media_stream.mark(self._stream_sid, frame.mark)
             case InterruptionFrame():  # from a stage of another pipeline; Moshi never interrupts itself
                 return media_stream.clear(self._stream_sid)
@@ -92,15 +95,29 @@ class TwilioSerializer(FrameSerializer):
         except media_stream.BadMessage as bad:
             return bad
         if not isinstance(event, media_stream.Media) or not event.is_from_caller(self._stream_sid):
+            if isinstance(event, media_stream.Mark) and event.name == self._mark:
+                self._mark = ""
             return event
         self.media_s = self.audio_s = asyncio.get_running_loop().time()
         self._began_s = self._began_s or self.media_s
         mulaw = self.packets.push(event.mulaw, event.timestamp_ms)
+        self._media_bytes, self._mulaw_bytes = len(data), len(event.mulaw)
         self._audio_s += len(event.mulaw) / PHONE_RATE_HZ
         came_s = self._audio_s + self.packets.filled_ms / 1000  # gaps are filled with silence
         if came_s - (self.media_s - self._began_s) > AHEAD_SECS:
             return event
         return MulawInputFrame(mulaw) if mulaw else None
+
+    def awaited_bytes(self) -> int:
+        """Return how much must arrive before the next whole frame; 0 if any message may matter.
+
+        An expected acknowledgement matters: its time of arrival shows what the caller has heard.
+        """
+        if self._mark or not self._mulaw_bytes:
+            return 0
+        packets = -(-self.packets.missing_bytes // self._mulaw_bytes)
+        # Less a part of the last message, since their lengths vary by a few digits.
+        return packets * self._media_bytes - self._media_bytes // 4 if packets > 1 else 0
 
     async def frame_of(self, taken: Taken) -> Frame | None:
         """Convert what ``take`` returned to a frame; None if there is nothing to pass on."""

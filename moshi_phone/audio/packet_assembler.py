@@ -52,6 +52,11 @@ class PacketAssembler:
         del self._buffer[:whole]
         return frames
 
+    @property
+    def missing_bytes(self) -> int:
+        """µ-law bytes that complete the current frame."""
+        return PHONE_FRAME_SAMPLES - len(self._buffer)
+
     def restart(self) -> None:
         """Continue with a sender whose clock restarts; an incomplete frame is kept."""
         self._next_ms = None

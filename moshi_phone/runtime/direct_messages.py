@@ -24,10 +24,15 @@ Must return at once, and never raise.
 class DirectMessages(Protocol):
     """The connection of a WebSocket."""
 
-    def take_with(self, take: TakeText | None) -> None:
+    def take_with(self, take: TakeText | None, awaited_bytes: Callable[[], int] | None = None) -> None:
         """Give text messages to ``take`` when they arrive; with None, to ``receive()`` only.
 
         While messages wait for ``receive()``, later ones wait there too, not taken, so the order remains.
+
+        Args:
+            take: takes a message.
+            awaited_bytes: returns how many bytes must arrive before ``take`` can return anything; 0 if any
+                message may matter. The connection may read them at once, and up to 0.1 s later.
         """
 
     def send_now(self, text: str) -> bool:

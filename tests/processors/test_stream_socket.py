@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from moshi_phone.runtime.direct_messages import EXTENSION, TakeText
 from processors.stream_socket import StreamSocket
@@ -33,10 +34,11 @@ class Direct:
     def __init__(self) -> None:
         self.scope = {"extensions": {EXTENSION: {"connection": self}}}
         self.take: TakeText | None = None
+        self.awaited_bytes: Callable[[], int] | None = None
         self.sent: list[str] = []
 
-    def take_with(self, take: TakeText | None) -> None:
-        self.take = take
+    def take_with(self, take: TakeText | None, awaited_bytes: Callable[[], int] | None = None) -> None:
+        self.take, self.awaited_bytes = take, awaited_bytes
 
     def send_now(self, text: str) -> bool:
         self.sent.append(text)
@@ -46,13 +48,13 @@ class Direct:
 async def test_direct_messages_follow_the_socket() -> None:
     first, second, elsewhere = Direct(), Direct(), object()
     stream = StreamSocket(first)  # type: ignore[arg-type]
-    stream.take_with(str)
-    assert first.take is str
+    stream.take_with(str, int)
+    assert (first.take, first.awaited_bytes) == (str, int)
     assert stream.send_now("text")
     assert not stream.send_now(b"only texts")
     stream.replace(second)  # type: ignore[arg-type]
-    assert first.take is None
-    assert second.take is str
+    assert (first.take, first.awaited_bytes) == (None, None)
+    assert (second.take, second.awaited_bytes) == (str, int)
     stream.lose()
     assert second.take is None
     assert not stream.send_now("lost")

@@ -51,6 +51,31 @@ async def test_frames_become_messages() -> None:
     assert await serializer.serialize(TextFrame("not for a phone")) is None
 
 
+async def test_what_is_awaited_completes_a_frame_or_acknowledges_a_mark() -> None:
+    serializer = TwilioSerializer("MZ1")
+    assert serializer.awaited_bytes() == 0  # before the first packet
+    packet = media(bytes(160))
+    missing: list[float] = []
+    for _ in range(4):
+        await serializer.deserialize(packet)
+        missing.append(serializer.awaited_bytes() / len(packet))
+    # More than all but the last packet, less than all; with one missing, any message may matter.
+    assert [round(packets, 1) for packets in missing] == [2.8, 1.8, 0, 3.8]
+    await serializer.deserialize('{"event":"dtmf","dtmf":{"digit":"5"}}')
+    assert serializer.awaited_bytes() / len(packet) == missing[-1]
+    for mark in ("a", "b"):
+        await serializer.serialize(MarkOutputFrame(mark))
+        assert serializer.awaited_bytes() == 0
+    await serializer.deserialize('{"event":"mark","mark":{"name":"a"}}')
+    assert serializer.awaited_bytes() == 0
+    await serializer.deserialize('{"event":"mark","mark":{"name":"b"}}')
+    assert serializer.awaited_bytes() / len(packet) == missing[-1]
+    await serializer.deserialize(media(bytes(640)))  # a packet of a whole frame
+    assert serializer.awaited_bytes() == 0
+    serializer.restart("MZ2")
+    assert serializer.awaited_bytes() == 0
+
+
 async def test_bad_messages_are_counted_and_skipped() -> None:
     serializer = TwilioSerializer("MZ1")
     for bad in (b"\0", "no", "[]", '{"event":"x"}', '{"event":"dtmf","dtmf":{"digit":"F"}}', "{}"):

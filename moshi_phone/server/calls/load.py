@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from loguru import logger
 
-EVERY_S = 0.1
+EVERY_S = 0.2
 WINDOW_S = 5.0
 HIGH_LAG_S, LOW_LAG_S = 0.040, 0.020  # two thresholds (hysteresis); docs/benchmarks.md has the measurements
 HIGH_MISSES, LOW_MISSES = 0.2, 0.05  # share of frames; thresholds as above
@@ -34,7 +34,7 @@ class Load:
         self.lag_s = 0.0
         self.misses = 0.0
         self.is_high = False
-        self._lags_s: deque[float] = deque(maxlen=_SAMPLES)  # one sample per 0.1 s, for 5 s
+        self._lags_s: deque[float] = deque(maxlen=_SAMPLES)  # one sample per 0.2 s, for 5 s
         # Totals of frames and misses, at the same times.
         self._frames: deque[tuple[int, int]] = deque(maxlen=_SAMPLES)
 

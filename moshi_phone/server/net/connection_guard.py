@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from loguru import logger
 
-from moshi_phone.runtime.watchdog import LATE_S
 from moshi_phone.server.net.connections import CLOSE_TIMEOUT, INTERNAL, SEND_STALLED, Connection, Connections
 from moshi_phone.server.net.read_gate import ReadGate, gated
 
@@ -44,10 +43,9 @@ class ConnectionGuard:
         self._overdue = overdue  # the protocol's own deadlines
         self._stalled_since_s: float | None = None  # since when the peer has read nothing
         self._closing_since_s: float | None = None  # since when our side has been closing
-        self._timer: asyncio.TimerHandle | None = None
-        self._due_s = 0.0  # when the timer should fire; its delay reveals a suspended process
         self._is_extended = False  # whether the peer has had its one extra period after a suspension
-        self._look_again()
+        self._is_over = False
+        connections.checks.add(self._look, loop)
 
     def writing_paused(self) -> None:
         """Record that the write buffer is full."""
@@ -59,34 +57,26 @@ class ConnectionGuard:
 
     def stop(self) -> None:
         """Stop checking: the connection is lost, or another guard has it."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._is_over = True
+        self._connections.checks.remove(self._look)
 
     def cut_off(self, cause: str) -> None:
         """Abort the connection and count it."""
-        if self._timer is None:
+        if self._is_over:
             return  # already lost
         self.stop()
         self._transport.abort()
         self._connections.note_cut_off(self._connection, cause)
 
-    def _look(self) -> None:
-        due_s, now_s = self._due_s, self._loop.time()
-        if now_s - due_s > LATE_S and not self._is_extended:  # this process was suspended
+    def _look(self, was_suspended: bool) -> None:
+        now_s = self._loop.time()
+        if was_suspended and not self._is_extended:
             self._is_extended = True
             self._stalled_since_s = now_s if self._stalled_since_s is not None else None
-            self._look_again()
             return
         self._is_extended = False
-        if cause := self._cause(self._loop.time()):
+        if cause := self._cause(now_s):
             self.cut_off(cause)
-        else:
-            self._look_again()
-
-    def _look_again(self) -> None:
-        self._due_s = self._loop.time() + self._connections.limits.check_secs
-        self._timer = self._loop.call_at(self._due_s, self._look)
 
     def _cause(self, now_s: float) -> str | None:
         limits = self._connections.limits

@@ -11,12 +11,14 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from loguru import logger
 
 from moshi_phone.access.source import is_loopback
 from moshi_phone.runtime.rate_limited_log import RateLimitedLog
+from moshi_phone.server.net.connection_checks import ConnectionChecks
 from moshi_phone.server.net.read_turns import ReadTurns
 
 NO_REQUEST, NO_BODY = "no whole request came in time", "a request's body did not come in time"
@@ -80,6 +82,11 @@ class Connections:
     log: RateLimitedLog = field(default_factory=RateLimitedLog)
     # Oldest first; the value is the address that shares its limit.
     _waiting: dict[Connection, str | None] = field(default_factory=dict[Connection, str | None])
+
+    @cached_property
+    def checks(self) -> ConnectionChecks:
+        """Calls the checks of each connection."""
+        return ConnectionChecks(self.limits.check_secs)
 
     @property
     def waiting(self) -> int:

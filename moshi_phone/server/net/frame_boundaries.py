@@ -15,7 +15,7 @@ _MAX_HEAD_BYTES = 14
 
 
 class FrameBoundaries:
-    """Follows the frames of a client's stream, and reads those that arrive as one piece.
+    """Follows the frames of a client's stream, and reads those that arrive in one piece.
 
     websockets' parser takes 25 µs a frame, which is most of what a phone's packet costs. It must see either
     all of a frame or nothing of it.
@@ -25,16 +25,25 @@ class FrameBoundaries:
         self._head = b""  # incomplete header of the current frame
         self._owed_bytes = 0  # of the current frame, still to come
 
-    def whole_text(self, piece: bytes) -> bytes | None:
-        """Return the payload of a piece that is exactly one text frame; otherwise None."""
-        if self._owed_bytes or self._head or len(piece) < _MIN_BYTES or piece[0] != _FINAL_TEXT:
-            return None
-        begin, length = 6, piece[1] - _MASKED
-        if length == _TWO_BYTES_FOLLOW:
-            begin, length = 8, piece[2] << 8 | piece[3]
-        elif not 0 <= length < _TWO_BYTES_FOLLOW:  # unmasked, or longer than a piece
-            return None
-        return apply_mask(piece[begin:], piece[begin - 4 : begin]) if len(piece) == begin + length else None
+    def whole_texts(self, piece: bytes) -> list[bytes]:
+        """Return the payloads of a piece that consists of whole text frames; otherwise an empty list."""
+        if self._owed_bytes or self._head:
+            return []
+        payloads: list[bytes] = []
+        at = 0
+        while at < len(piece):
+            if len(piece) - at < _MIN_BYTES or piece[at] != _FINAL_TEXT:
+                return []
+            begin, length = at + 6, piece[at + 1] - _MASKED
+            if length == _TWO_BYTES_FOLLOW:
+                begin, length = at + 8, piece[at + 2] << 8 | piece[at + 3]
+            elif not 0 <= length < _TWO_BYTES_FOLLOW:  # unmasked, or longer than a piece
+                return []
+            at = begin + length
+            if at > len(piece):
+                return []
+            payloads.append(apply_mask(piece[begin:at], piece[begin - 4 : begin]))
+        return payloads
 
     def follow(self, piece: bytes) -> None:
         """Account for a piece that the parser has read."""

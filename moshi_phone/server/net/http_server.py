@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 
 import uvicorn
@@ -21,6 +21,7 @@ _KEEP_ALIVE_SECS = 75  # longer than a load balancer's usual 60, so that it clos
 _MAX_WAITING = 128  # connections that have not become a request or a call
 _BACKLOG = 128  # connections accepted in one iteration of the loop
 _MAX_CONNECTIONS = 512  # beyond that, requests get a 503; calls continue
+_TICK_SECS = 1  # the resolution of the date header
 CUT_OFF_SECS = 1  # calls were drained before; a request gets this long
 
 
@@ -57,6 +58,18 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listens = asyncio.Event()
+        self._ends = asyncio.Event()
+
+    def end(self) -> None:
+        """End ``serve``."""
+        self.should_exit = True
+        self._ends.set()
+
+    async def main_loop(self) -> None:
+        """Wait for the end, and update the date header each second; uvicorn looks ten times a second."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ends.wait(), _TICK_SECS)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -100,5 +113,5 @@ async def listening(config: uvicorn.Config, listener: socket.socket) -> AsyncIte
         yield Listening(server, listener)
     finally:
         listens.cancel()
-        server.should_exit = True
+        server.end()
         await serving

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio.transports import BaseTransport
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -35,6 +36,7 @@ from moshi_phone.server.net.connections import (
     Connections,
 )
 from moshi_phone.server.net.frame_boundaries import FrameBoundaries
+from moshi_phone.server.net.receive_threshold import ReceiveThreshold
 
 EXTENSION = "moshi_phone.connection"
 _PIECE_BYTES = 512  # at most 85 messages of 6 bytes, the smallest
@@ -69,6 +71,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         self._after_close_bytes = 0  # received after our close frame
         self._received = 0  # messages delivered to the app
         self._take: TakeText | None = None  # gets text messages as they arrive
+        self._awaited_bytes: Callable[[], int] | None = None  # before it returns anything
         self._boundaries = FrameBoundaries()  # of the frames after the handshake
         # token bucket for control frames
         self._control_left, self._control_at_s = _CONTROL_BURST, self._began_s
@@ -76,6 +79,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Start waiting for admission."""
         super().connection_made(transport)
+        self._threshold = ReceiveThreshold(self.transport)
         if underneath := self.transport.get_extra_info("socket"):
             with suppress(OSError):  # some systems lack this option
                 underneath.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_UNSENT_BYTES)
@@ -112,6 +116,9 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
             self._ask()
         else:
             super().data_received(data)
+        if self._awaited_bytes is not None:
+            is_idle = not self._unread and not self.read_paused
+            self._threshold.wait_for(self._awaited_bytes() if is_idle else 0)
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send the app's next message; the first one answers the handshake."""
@@ -135,9 +142,10 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
             self.transport.pause_reading()
         return message
 
-    def take_with(self, take: TakeText | None) -> None:
+    def take_with(self, take: TakeText | None, awaited_bytes: Callable[[], int] | None = None) -> None:
         """Give text messages to ``take`` as they arrive (``DirectMessages``)."""
-        self._take = take
+        self._take, self._awaited_bytes = take, awaited_bytes
+        self._threshold.wait_for(0)
 
     def send_now(self, text: str) -> bool:
         """Send a text, unless that could wait or the socket is closed; return whether it was sent."""
@@ -147,6 +155,8 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
             return False
         self.conn.send_text(text.encode())
         self.transport.write(b"".join(self.conn.data_to_send()))
+        if self._awaited_bytes is not None and not self._awaited_bytes():  # a mark: its answer matters
+            self._threshold.wait_for(0)
         return True
 
     def pause_writing(self) -> None:
@@ -183,9 +193,12 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
                 return
         is_framed = self.handshake_initiated
         is_usual = is_framed and not self.frames and self.conn.state is State.OPEN
-        if is_usual and (whole := self._boundaries.whole_text(piece)) is not None:
-            self.curr_msg_data_type, self.frames = "text", [whole]
-            self.send_receive_event_to_app()
+        if is_usual and (texts := self._boundaries.whole_texts(piece)):
+            for text in texts:
+                self.curr_msg_data_type, self.frames = "text", [text]
+                self.send_receive_event_to_app()
+                if self.conn.state is not State.OPEN:  # failed: the rest is discarded
+                    break
             return
         super()._parse(piece)
         if is_framed:

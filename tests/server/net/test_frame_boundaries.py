@@ -13,31 +13,34 @@ FRAMES = st.tuples(
 )
 
 
-@given(st.lists(FRAMES, max_size=6), st.lists(st.integers(1, 600), max_size=12))
+@given(st.lists(FRAMES, max_size=6), st.lists(st.integers(1, 1_600), max_size=12))
 def test_only_whole_texts_are_read_whatever_the_pieces(
     described: list[tuple[Opcode, int, bool]], sizes: list[int]
 ) -> None:
     frames = [Frame(opcode, bytes(length), fin) for opcode, length, fin in described]
     written = [frame.serialize(mask=True) for frame in frames]
     stream = b"".join(written)
-    texts = {  # where a text frame lies in the stream; those of 64 kB or more are the parser's
-        (sum(map(len, written[:n])), len(written[n])): frame.data
-        for n, frame in enumerate(frames)
-        if frame.opcode is Opcode.TEXT and frame.fin and len(frame.data) < 1 << 16
-    }
+    begins = [sum(map(len, written[:n])) for n in range(len(written) + 1)]
+    is_text = [  # those of 64 kB or more are the parser's
+        frame.opcode is Opcode.TEXT and frame.fin and len(frame.data) < 1 << 16 for frame in frames
+    ]
     boundaries, at = FrameBoundaries(), 0
     for size in [*sizes, *map(len, written)]:
-        piece = stream[at : at + size]
-        whole = boundaries.whole_text(piece)
-        assert whole == texts.get((at, len(piece)) if piece else (-1, 0))
-        if whole is None:
-            boundaries.follow(piece)
-        at += len(piece)
+        end = min(at + size, len(stream))
+        whole: list[bytes] = []
+        if at in begins and end in begins:
+            inside = range(begins.index(at), begins.index(end))
+            if all(is_text[n] for n in inside):
+                whole = [bytes(frames[n].data) for n in inside]
+        assert boundaries.whole_texts(stream[at:end]) == whole
+        if not whole:
+            boundaries.follow(stream[at:end])
+        at = end
 
 
 def test_unmasked_and_compressed_texts_are_the_parser_s() -> None:
     text = Frame(Opcode.TEXT, b"hello")
-    assert FrameBoundaries().whole_text(text.serialize(mask=True)) == b"hello"
-    assert FrameBoundaries().whole_text(text.serialize(mask=False)) is None
+    assert FrameBoundaries().whole_texts(text.serialize(mask=True)) == [b"hello"]
+    assert FrameBoundaries().whole_texts(text.serialize(mask=False)) == []
     compressed = text.serialize(mask=True)
-    assert FrameBoundaries().whole_text(bytes([compressed[0] | 0x40]) + compressed[1:]) is None
+    assert FrameBoundaries().whole_texts(bytes([compressed[0] | 0x40]) + compressed[1:]) == []

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import signal
 from functools import partial
 from typing import cast
+from unittest.mock import patch
 
 import httpx
 import pytest
+import uvicorn
 from fastapi import FastAPI
 
 from moshi_phone.server.lifecycle import listen
@@ -33,3 +36,13 @@ def test_connections_leave_descriptors_for_calls(monkeypatch: pytest.MonkeyPatch
     assert config.limit_concurrency == 128
     (connections,) = cast("partial[object]", config.http).args  # what uvicorn makes its protocols with
     assert connections.limits.waiting == 64
+
+
+async def test_the_loop_sleeps_while_nothing_happens_and_the_end_comes_at_once() -> None:
+    loop, began_s = asyncio.get_running_loop(), 0.0
+    with patch.object(uvicorn.Server, "on_tick", autospec=True, side_effect=uvicorn.Server.on_tick) as ticks:
+        async with listening(uvicorn_config(FastAPI()), listen("127.0.0.1", 0)):
+            await asyncio.sleep(0.35)
+            assert ticks.call_count == 1  # uvicorn's own: 4
+            began_s = loop.time()
+    assert loop.time() - began_s < 0.9  # not at the next tick
