@@ -79,7 +79,7 @@ class TwilioInput(BaseInputTransport, Stage):
     async def start(self, frame: StartFrame) -> None:
         """Start reading: all stages have seen the start before the first packet."""
         await super().start(frame)
-        await self._transport.connected()
+        await self._transport.notify(CONNECTED)
         await self.push_frame(ClientConnectedFrame())
         self._reader = self.create_task(self._read())
 
@@ -120,7 +120,7 @@ class TwilioInput(BaseInputTransport, Stage):
             elif not await self._wait_for_another(code):
                 break
         self._stream.is_over = True  # before the notification: no replacement is possible now
-        await self._transport.disconnected()
+        await self._transport.notify(DISCONNECTED)
 
     async def _read_messages(self, websocket: WebSocket) -> int:
         """Read until the socket is closed; return its close code (RFC 6455, section 7.4)."""
@@ -295,10 +295,6 @@ class TwilioTransport(BaseTransport):
             TwilioOutput(self._stream, self._serializer, params),
         )
 
-    async def connected(self) -> None:
-        """Notify handlers that the pipeline has begun to read."""
-        await self._call_event_handler(CONNECTED, self._websocket)
-
-    async def disconnected(self) -> None:
-        """Notify handlers that the socket is closed."""
-        await self._call_event_handler(DISCONNECTED, self._websocket)
+    async def notify(self, event: str) -> None:
+        """Notify handlers: the pipeline has begun to read (``CONNECTED``), or the socket is closed."""
+        await self._call_event_handler(event, self._websocket)

@@ -13,10 +13,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from moshi_phone.access.token_bucket import TokenBucket
+
 FREE_FAILURES = 5  # wrong passwords without a lock
 MAX_LOCK_S = 60.0
 FORGOTTEN_AFTER_S = 15 * 60.0  # then a source's failures are dropped
-ALL_FAILURES = 60  # burst of the token bucket for all sources
+ALL_FAILURES = 60  # of all sources together, at once
 ALL_REFILL_HZ = 1.0
 _MAX_SOURCES = 4096  # bounds the memory; beyond that, the oldest source is dropped
 
@@ -31,9 +33,7 @@ class LoginThrottle:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()  # number, time of the last
-        # A token bucket for all sources together: remaining failures, and when they were computed.
-        self._left = float(ALL_FAILURES)
-        self._left_at_s = clock()
+        self._all_failures = TokenBucket(ALL_FAILURES, ALL_REFILL_HZ, clock())
 
     def wait_s(self, source: str, *, is_known: bool = False) -> float:
         """Return the seconds until this source's password will be checked; usually 0.
@@ -44,7 +44,7 @@ class LoginThrottle:
         """
         count, last_s = self._failures.get(source, (0, 0.0))
         own_s = last_s + _lock_s(count) - self._clock() if count >= FREE_FAILURES else 0.0
-        all_s = 0.0 if is_known else (1 - self._refilled()) / ALL_REFILL_HZ
+        all_s = 0.0 if is_known else self._all_failures.wait_s(self._clock())
         return max(0.0, own_s, all_s)
 
     def failed(self, source: str, *, is_known: bool = False) -> int:
@@ -54,15 +54,12 @@ class LoginThrottle:
         count = self._failures.pop(source, (0, 0.0))[0] + 1
         self._failures[source] = (count, now_s)
         if not is_known:
-            self._left, self._left_at_s = self._refilled() - 1, now_s
+            self._all_failures.take(now_s)
         return count
 
     def passed(self, source: str) -> None:
         """Reset the failures of a source that sent the right password."""
         self._failures.pop(source, None)
-
-    def _refilled(self) -> float:
-        return min(ALL_FAILURES, self._left + (self._clock() - self._left_at_s) * ALL_REFILL_HZ)
 
     def _forget(self, now_s: float) -> None:
         while self._failures:

@@ -23,6 +23,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.protocol import State
 
+from moshi_phone.access.token_bucket import TokenBucket
 from moshi_phone.runtime import direct_messages
 from moshi_phone.runtime.direct_messages import TAKEN, TakeText
 from moshi_phone.runtime.watchdog import LATE_S
@@ -73,8 +74,7 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         self._take: TakeText | None = None  # gets text messages as they arrive
         self._awaited_bytes: Callable[[], int] | None = None  # before it returns anything
         self._boundaries = FrameBoundaries()  # of the frames after the handshake
-        # token bucket for control frames
-        self._control_left, self._control_at_s = _CONTROL_BURST, self._began_s
+        self._control_frames = TokenBucket(_CONTROL_BURST, _CONTROL_PER_S, self._began_s)
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Start waiting for admission."""
@@ -291,12 +291,10 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         self.cut_off(NO_PONG)
 
     def _may_control(self) -> bool:
-        now_s = self.loop.time()
-        left = self._control_left + (now_s - self._control_at_s) * _CONTROL_PER_S
-        self._control_left, self._control_at_s = min(left, _CONTROL_BURST) - 1, now_s
-        if self._control_left < 0:
-            self.cut_off(FLOOD)
-        return self._control_left >= 0
+        if self._control_frames.take(self.loop.time()):
+            return True
+        self.cut_off(FLOOD)
+        return False
 
 
 def connection_of(websocket: WebSocket) -> WebSocketProtocol | None:
