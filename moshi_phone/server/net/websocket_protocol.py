@@ -224,12 +224,8 @@ class WebSocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
         return not self.read_paused and self.writable.is_set()
 
     def _overdue(self, now_s: float) -> str | None:
-        waited_s = now_s - self._began_s
-        return (
-            NO_HANDSHAKE
-            if not self.handshake_complete and waited_s > self._registry.limits.head_secs
-            else None
-        )
+        is_late = now_s - self._began_s > self._registry.limits.head_secs
+        return NO_HANDSHAKE if is_late and not self.handshake_complete else None
 
     def _refuse_handshake(self) -> None:
         """Answer a handshake that websockets rejected; uvicorn does not check for that."""
