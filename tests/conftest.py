@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and hooks of all tests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Say how many processes test: two where nothing was chosen; who chooses wants no process more."""
+    """Return the number of test processes: two, unless the user gave a number."""
     option = config.option
     is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and "not slow" in option.markexpr
     is_watched = option.keyword or option.capture == "no"
@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _ending(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """Let a test that hangs fail in good order.
+    """Let a hanging test fail in good order.
 
     pytest-timeout, which comes later and is for the others, breaks the event loop off. Then the tasks of a
     call, cancelled all at once, can hang for ever.
@@ -102,21 +102,21 @@ def _place(item: pytest.Item) -> int:
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector what was loaded, as the server does."""
+    """Exempt loaded objects from garbage collection, as the server does."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _quiet() -> None:
-    """Keep pipecat's debug log out of reports, and its cost out of the tests."""
+    """Keep pipecat's debug log out of reports, and save its cost."""
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_forced_end() -> Iterator[None]:
-    """Keep a command that a test runs in this process from ending the process some time later."""
+    """Keep a command that runs in this process from ending the process later."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(last_resort, "_exit_process", lambda _: None)
         yield
@@ -124,7 +124,7 @@ def _no_forced_end() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _quick_servers() -> Iterator[None]:
-    """Let uvicorn look often whether it shall end: its own 0.1 s passes twice at the end of each server."""
+    """Let uvicorn check for its end more often: its own 0.1 s passes twice at the end of each server."""
 
     async def sleep(secs: float) -> None:
         await asyncio.sleep(secs / 20)
@@ -136,20 +136,20 @@ def _quick_servers() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what programs note of themselves out of the home of whoever runs the tests."""
+    """Keep programs' state out of the home of the user who runs the tests."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state" / secrets.token_hex(4)))
 
 
 @pytest.fixture(autouse=True)
 def _slow_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a busy machine end no call whose caller says nothing for 5 s, and refuse none."""
+    """On a busy machine, end no call whose caller is silent for 5 s, and refuse none."""
     monkeypatch.setattr(media_watch, "STILL_SECS", 120.0)
     monkeypatch.setattr(load, "HIGH_LAG_S", 1.0)
 
 
 @pytest.fixture(autouse=True)
 def _memory_goes_back() -> Iterator[None]:
-    """Give the system what codecs and models have left: glibc kept up to 5 GB of it for their threads."""
+    """Return the memory of codecs and models to the system: glibc kept up to 5 GB of it for their threads."""
     yield
     if sys.platform == "linux" and psutil.Process().memory_info().rss > _MUCH_MEMORY_BYTES:
         gc.collect()  # engines are cycles, with gigabytes of codecs that Python's collector does not count
@@ -158,27 +158,27 @@ def _memory_goes_back() -> Iterator[None]:
 
 @pytest.fixture
 def twilio() -> Iterator[FakeTwilioApi]:
-    """A fake of Twilio's REST API, running."""
+    """A running fake of Twilio's REST API."""
     with fake_twilio_api() as api:
         yield api
 
 
 @pytest.fixture
 def logged() -> Iterator[Logged]:
-    """What is logged during the test."""
+    """The log of the test."""
     with logged_lines() as logs:
         yield logs
 
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """The repository as somebody has it who has just cloned it."""
+    """A fresh clone of the repository."""
     return Clone(tmp_path_factory.mktemp("clone"))
 
 
 @pytest.fixture(scope="session")
 def mimi_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Mimi with random values, full size (385 MB); made once for a test run, for all of its processes."""
+    """Mimi with random values, full size (385 MB); created once per test run, for all processes."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # each has a folder of its own in that of the run
         folder = folder.parent
@@ -189,7 +189,9 @@ def mimi_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_listening(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for ``--listen-model`` with a tiny model, for real Mimi tokens. Its files are shared."""
+    """A folder for ``--listen-model`` with a tiny model, for real Mimi tokens. Do not change its files: they
+    are shared.
+    """
     from tests.support.tiny_listening import write_tiny_listening  # noqa: PLC0415 - loads mlx
 
     return write_tiny_listening(tmp_path_factory.mktemp("tiny") / "listening", card=2048)
@@ -197,7 +199,7 @@ def tiny_listening(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, mimi_file: Path) -> Path:
-    """A folder for ``--model`` with a tiny Moshi. Its files are shared: copy what you want to change."""
+    """A folder for ``--model`` with a tiny Moshi. Its files are shared: copy those that you change."""
     from tests.support.tiny_moshi import write_tiny_checkpoint  # noqa: PLC0415 - loads mlx
 
     return write_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "moshi", mimi=mimi_file)

@@ -1,4 +1,4 @@
-"""The program under attack: what a stranger, or a peer gone mad, can do with one machine and no credentials.
+"""The program under attack: what a stranger can do with one machine and no credentials.
 
 After each attack the next call works, and SIGTERM ends the process within ``--drain-secs`` and 5 s.
 """
@@ -32,7 +32,7 @@ PINGS = frame(PING, b"x" * 125) * 500
 
 @asynccontextmanager
 async def answering(**environment: str) -> AsyncIterator[tuple[Program, str, asyncio.Task[int]]]:
-    """Run the program; gives it, its ``HOST:PORT``, and its end."""
+    """Run the program; yield it and its ``HOST:PORT``; end it afterwards."""
     options = ("--port", "0", "--drain-secs", str(DRAIN_SECS), "--parrot-delay", "0")
     async with program(*options, environment={"MOSHI_ENGINE": "parrot", **environment}) as run:
         said = await run.says("Answering calls at ws://")
@@ -61,7 +61,7 @@ async def ends_in_time(run: Program, ending: asyncio.Task[int]) -> None:
 
 
 async def deaf(peers: AsyncExitStack, address: str, call_sid: str = "CA1", token: str = "") -> RawSocket:
-    """Begin a call, and never read; its media comes as fast as it is taken."""
+    """Start a call, and never read; its media is sent as fast as the server accepts it."""
     peer = await peers.enter_async_context(raw_socket(address))
     await peer.upgrade()
     parameters = {PARAMETER: token} if token else {}
@@ -70,7 +70,7 @@ async def deaf(peers: AsyncExitStack, address: str, call_sid: str = "CA1", token
 
 
 async def talk(peer: RawSocket, data: bytes, *, patience_secs: float) -> None:
-    """Send something as fast as it is taken, until it is not taken any more for so long, or cut off."""
+    """Send something as fast as the server accepts it, until it stops reading, or cuts the socket off."""
     with suppress(ConnectionError):
         while True:
             await peer.send(data, within_secs=patience_secs)
@@ -148,7 +148,7 @@ async def test_after_an_attack_the_next_call_works(
 
 
 @pytest.mark.parametrize("said", ["media", "pings"])
-async def test_nobody_reads_at_the_end(said: str) -> None:
+async def test_peers_that_read_nothing_do_not_delay_the_end(said: str) -> None:
     """SIGTERM with ``--drain-secs 5`` was still waiting after 40 s."""
     async with answering() as (run, address, ending), AsyncExitStack() as peers:
         peer = await deaf(peers, address)
@@ -159,8 +159,8 @@ async def test_nobody_reads_at_the_end(said: str) -> None:
 
 
 @pytest.mark.parametrize("began", ["before", "then"])
-async def test_an_api_that_does_not_answer_at_the_end(began: str) -> None:
-    """A hang-up that nobody answers, begun before the signal or because of it."""
+async def test_a_hanging_api_does_not_delay_the_end(began: str) -> None:
+    """A hang-up without a response, started before the signal or because of it."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environment = {
             "TWILIO_ACCOUNT_SID": ACCOUNT_SID,

@@ -33,7 +33,7 @@ LOUD = bytes([0x10, 0x90] * 80)
 
 
 def _runner() -> FastAPI:
-    """What pipecat's runner does with a WebSocket, at its simplest."""
+    """A minimal copy of how pipecat's runner handles a WebSocket."""
     app = FastAPI()
 
     @app.websocket("/stream")
@@ -46,7 +46,7 @@ def _runner() -> FastAPI:
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is loaded yet, and nothing comes from the environment of whoever runs the tests."""
+    """Nothing is loaded yet, and no variable of the tests' environment is used."""
     made = Settings(engine=EngineOptions(engine="parrot"))
     monkeypatch.setattr(bot, "runner_state", RunnerState(lambda: made))
 
@@ -64,7 +64,7 @@ async def test_two_calls_one_after_the_other() -> None:
 
 
 @pytest.mark.usefixtures("settings")
-async def test_what_is_no_call_is_closed_with_a_reason() -> None:
+async def test_a_socket_without_a_call_is_closed_with_a_reason() -> None:
     config = uvicorn.Config(_runner(), log_level="warning")
     async with serving_app(config) as address, connect(f"ws://{address}/stream") as socket:
         phone = Phone(socket)
@@ -75,7 +75,7 @@ async def test_what_is_no_call_is_closed_with_a_reason() -> None:
 async def test_a_caller_without_a_session_leaves_a_message(
     twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The runner answers the webhook, so a refused stream is redirected; Twilio then asks our own route."""
+    """The runner answers the webhook, so a refused stream is redirected; Twilio then requests our route."""
     made = Settings(
         engine=EngineOptions(engine="tests.fakes.small_parrot:SmallParrot"),  # two calls
         twilio=TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio.url),
@@ -115,7 +115,7 @@ async def test_a_caller_without_a_session_leaves_a_message(
     ],
 )
 async def test_pipecats_own_runner_runs_it(python: list[str], how: signal.Signals) -> None:
-    """The README's command, and pipecat's; the engine is set by the same variables as the command line's."""
+    """The README's command, and pipecat's; the same variables select the engine as on the command line."""
     port = free_port()
     arguments = ["-t", "twilio", "-x", "phone.example.com", "--port", str(port)]
     environment = {"MOSHI_ENGINE": "tests.support.slow_engine:SlowEngine"}

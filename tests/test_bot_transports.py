@@ -1,4 +1,4 @@
-"""``bot()`` with what else pipecat's runner brings: other phone companies, its own clients, a browser."""
+"""``bot()`` with pipecat's other transports: other phone companies, pipecat's clients, a browser."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ EXOTEL = {
 
 
 class AskedEngine(FakeEngine):
-    """A mirror that loads when the test says so, and keeps what calls asked of it."""
+    """A mirror that loads when the test says so, and records its calls' requests."""
 
     supported_overrides = frozenset({"persona", "voice", "temperature"})
 
@@ -93,7 +93,7 @@ class AskedEngine(FakeEngine):
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> AskedEngine:
-    """What answers; nothing comes from the environment of whoever runs the tests."""
+    """The engine that answers; no variable of the tests' environment is used."""
     made = AskedEngine()
     monkeypatch.setattr(runner, "create_engine", lambda _: EngineChoice(made, "as requested"))
     monkeypatch.setattr(bot, "runner_state", RunnerState(lambda: Settings(engine=EngineOptions())))
@@ -102,7 +102,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> AskedEngine:
 
 @pytest.fixture
 def hung_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The calls that pipecat's serializers hung up by the API of their company, which is not reached here."""
+    """The calls that pipecat's serializers hung up through their company's API, which is not reached here."""
     calls: list[str] = []
     for name, serializer in (("telnyx", TelnyxFrameSerializer), ("plivo", PlivoFrameSerializer)):
 
@@ -117,7 +117,7 @@ def hung_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @asynccontextmanager
 async def serving_bot(transport_type: str | None = None, body: object = None) -> AsyncIterator[str]:
-    """What pipecat's runner does with a WebSocket, at its simplest; gives the address."""
+    """A minimal copy of how pipecat's runner handles a WebSocket; yield the address."""
     app = FastAPI()
 
     @app.websocket("/ws")
@@ -140,7 +140,7 @@ async def talk(socket: ClientConnection, packets: int = 50) -> None:
 
 
 async def hear(socket: ClientConnection, loud_samples: int, *, linear: bool = False) -> np.ndarray:
-    """Wait for so many samples that are loud; gives all that the phone would have played by then."""
+    """Wait for a number of loud samples; return all audio that the phone would have played by then."""
     samples = np.zeros(0, np.int16)
     async with asyncio.timeout(20):
         while np.count_nonzero(np.abs(samples.astype(int)) > 1_000) < loud_samples:
@@ -152,7 +152,7 @@ async def hear(socket: ClientConnection, loud_samples: int, *, linear: bool = Fa
 
 
 @pytest.mark.parametrize(("company", "start"), [("telnyx", TELNYX), ("plivo", PLIVO)])
-async def test_another_phone_company_is_answered_by_pipecat_s_transport(
+async def test_other_phone_companies_use_pipecat_s_transport(
     engine: AskedEngine, hung_up: list[str], company: str, start: dict[str, object]
 ) -> None:
     async with serving_bot() as url, connect(url) as socket:
@@ -174,7 +174,7 @@ SEEN: list[CallParts] = []
 
 
 def own_pipeline(parts: CallParts) -> Pipeline:
-    """What ``--pipeline`` names."""
+    """The function that ``--pipeline`` names."""
     SEEN.append(parts)
     return any_transport(parts)
 
@@ -187,7 +187,7 @@ def own_pipeline(parts: CallParts) -> Pipeline:
         ("websocket", [], 24_000, True, False),
     ],
 )
-async def test_a_pipeline_of_one_s_own_is_used_on_every_transport(
+async def test_a_user_s_pipeline_is_used_on_every_transport(
     *,
     monkeypatch: pytest.MonkeyPatch,
     transport_type: str | None,
@@ -222,7 +222,7 @@ async def test_exotel_s_linear_audio(engine: AskedEngine) -> None:
         await hear(socket, 7_000, linear=True)
 
 
-async def test_a_company_without_its_key_is_closed_with_the_variable_s_name(
+async def test_a_company_without_its_key_is_refused_with_the_variable_s_name(
     engine: AskedEngine, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     monkeypatch.delenv("TELNYX_API_KEY", raising=False)
@@ -275,7 +275,7 @@ def audio(pcm: bytes, rate_hz: int) -> bytes:
     return bytes(frame.SerializeToString())
 
 
-async def test_the_body_says_what_the_call_asks_of_the_engine(engine: AskedEngine) -> None:
+async def test_the_body_contains_the_call_s_requests(engine: AskedEngine) -> None:
     body = {"persona": "You are Anna.", "voice": "NATF2", "temperature": 0.5, "customer": 7}
     async with serving_bot(body=body) as url, connect(url) as socket:
         phone = Phone(socket)
@@ -287,13 +287,13 @@ async def test_the_body_says_what_the_call_asks_of_the_engine(engine: AskedEngin
     assert (asked.persona, asked.voice, asked.temperature) == ("You are Anna.", "NATM1", 0.5)
 
 
-async def test_a_body_that_asks_for_nonsense_is_refused_with_the_reason(engine: AskedEngine) -> None:
+async def test_an_invalid_body_is_refused_with_the_reason(engine: AskedEngine) -> None:
     async with serving_bot("websocket", body={"temperature": "hot"}) as url, connect(url) as socket:
         await socket.wait_closed()
         assert socket.close_reason == "expected a number for temperature in the body"
 
 
-async def test_who_calls_while_the_engine_loads_hears_it_ring(engine: AskedEngine) -> None:
+async def test_a_caller_hears_ringing_while_the_engine_loads(engine: AskedEngine) -> None:
     engine.loaded.clear()
     async with serving_bot() as url, connect(url) as socket:
         phone = Phone(socket)
@@ -311,7 +311,7 @@ async def test_who_calls_while_the_engine_loads_hears_it_ring(engine: AskedEngin
         assert engine.sessions[0].steps >= 3  # the mirror answers now
 
 
-async def test_who_calls_an_engine_that_cannot_be_loaded_is_told_and_the_next_call_tries_again(
+async def test_a_call_to_an_engine_that_cannot_load_gets_the_reason_and_the_next_retries(
     engine: AskedEngine,
 ) -> None:
     engine.failure = "No weights; run download."
@@ -332,7 +332,7 @@ async def test_who_calls_an_engine_that_cannot_be_loaded_is_told_and_the_next_ca
             await phone.listen(frames=1)
 
 
-async def test_what_is_no_start_is_closed_with_a_reason_as_everywhere(engine: AskedEngine) -> None:
+async def test_a_socket_without_a_start_is_closed_with_a_reason(engine: AskedEngine) -> None:
     async with serving_bot() as url:
         for messages in (["{}", "{}"], ["no JSON", "[]"], [b"bytes"]):
             async with connect(url) as socket:
@@ -354,7 +354,7 @@ async def test_what_is_no_start_is_closed_with_a_reason_as_everywhere(engine: As
         (MOQRunnerArguments(serve=True), "needs the package moq, of an extra"),  # was a traceback
     ],
 )
-async def test_what_nothing_answers_is_one_sentence(
+async def test_an_unsupported_transport_is_reported_in_one_sentence(
     call: RunnerArguments, sentence: str, engine: AskedEngine, logged: Logged
 ) -> None:
     await bot.bot(call)

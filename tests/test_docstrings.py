@@ -1,4 +1,4 @@
-"""Docstrings name what exists: each documented argument is a parameter, each attribute is in its class."""
+"""Docstrings name existing things: each documented argument is a parameter, each attribute in its class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Definition = ast.ClassDef | Function
 
 
 def documented(docstring: str, section: str) -> set[str]:
-    """Give the names in a section of a docstring."""
+    """Return the names in a section of a docstring."""
     found = re.search(rf"^{section}:\n((?:    .*\n?|\n)+)", docstring, re.MULTILINE)
     names = _NAMES.findall(found[1]) if found else []
     return {name.strip().lstrip("*") for line in names for name in line.split(",")}
@@ -31,7 +31,7 @@ def parameters(function: Function) -> set[str]:
 
 
 def definitions() -> Iterator[tuple[str, Definition, list[str]]]:
-    """Give each class and function with its place and the lines of its file."""
+    """Return each class and function with its location and the lines of its file."""
     for room in ROOMS:
         path = ROOT / room
         for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
@@ -47,7 +47,7 @@ def definitions() -> Iterator[tuple[str, Definition, list[str]]]:
 
 
 @pytest.mark.slow
-def test_docstrings_name_what_exists() -> None:
+def test_docstrings_name_existing_parameters_and_attributes() -> None:
     found = list(definitions())
     code, bases = dict[str, str](), dict[str, list[str]]()
     for _, node, lines in found:

@@ -28,7 +28,7 @@ def power_db(samples: Floats) -> float:
 
 
 def _opened(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> list[FakeSession]:
-    """Return the sessions that an engine will have opened."""
+    """Return the sessions that the engine opens."""
     sessions, open_session = list[FakeSession](), engine.open_session
 
     def opened(request: CallOverrides = NO_OVERRIDES) -> FakeSession:
@@ -57,7 +57,7 @@ def test_an_engine_does_not_hear_itself(
 
 @pytest.mark.timed
 async def test_an_engine_does_not_hear_itself_over_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The playout lead keeps what a busy machine is late by: else the phone's buffer runs dry on and on."""
+    """The playout lead is raised, or the phone's buffer would run dry on a busy machine."""
     engine = no_echo.speaking(speech(SECS, pause_s=0.2))
     sessions = _opened(engine, monkeypatch)
     settings = Settings(server=ServerOptions(playout_lead_ms=400), calls=CallOptions(silence_secs=0))
@@ -82,8 +82,8 @@ async def test_an_engine_does_not_hear_itself_over_sockets(monkeypatch: pytest.M
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [*range(len(no_echo.KINDS)), 6, 39])
-def test_no_echo_is_found_where_there_is_none(number: int) -> None:
-    """One call of each kind; in the last two, a parrot's greeting once hid that it repeats the caller."""
+def test_no_echo_is_found_without_one(number: int) -> None:
+    """One call of each kind; in the last two, a parrot's greeting used to hide that it repeats the caller."""
     metrics = no_echo.without_echo(number).metrics
     assert metrics.echo_listened_s > 3
     assert metrics.echo is None

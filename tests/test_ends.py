@@ -48,8 +48,8 @@ async def test_sigterm_ends_a_start_that_hangs() -> None:
         assert await asyncio.wait_for(run.ends(), 60) == 0
 
 
-async def test_two_signals_end_a_process_whose_loop_hangs() -> None:
-    """The loop hears of no signal then; the handler does."""
+async def test_two_signals_end_a_process_with_a_hanging_loop() -> None:
+    """The loop cannot handle a signal then; the signal handler does."""
     environment = {"HANGS": "loop", "MOSHI_ENGINE": ENGINE, "PYTHONPATH": str(ROOT)}
     async with program("--port", "0", environment=environment) as run:
         found = re.search(r"ws://([\w.]+:\d+)/", await run.says("Answering calls at ws://"))

@@ -1,4 +1,4 @@
-"""Strangers who flood the server cost the calls that run nothing, and do not keep it from ending."""
+"""Floods of strangers do not affect running calls, nor the shutdown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOG_BYTES = 20_000
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_flood_beside_a_call(kind: str) -> None:
+async def test_a_flood_does_not_affect_a_call_or_the_shutdown(kind: str) -> None:
     options = ("--port", "0", "--drain-secs", "0", "--parrot-delay", "0")
     async with program(*options, environment={"MOSHI_ENGINE": "parrot"}) as run:
         said = await run.says("Answering calls at ws://")

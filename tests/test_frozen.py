@@ -1,4 +1,4 @@
-"""A process that was frozen, as a paused virtual machine is, goes on with its calls."""
+"""A process that was frozen, like a paused virtual machine, continues its calls."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ FREEZE_SECS = 12  # longer than that, than an answer may take (5 s), and than a 
 
 
 @pytest.mark.slow
-async def test_calls_go_on_after_a_freeze(tiny_checkpoint: Path) -> None:
-    """Moshi's calls ended, because "a step took more than 3 s", and the model was put on trial."""
+async def test_calls_continue_after_a_freeze(tiny_checkpoint: Path) -> None:
+    """Moshi's calls used to end, because "a step took more than 3 s", and the model was tested."""
     environment = {
         "MOSHI_ENGINE": "moshi",
         "MOSHI_MODEL": str(tiny_checkpoint),

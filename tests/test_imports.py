@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 import grimp
 
 
-def test_there_is_no_circle_between_modules() -> None:
+def test_there_is_no_import_cycle() -> None:
     graph = grimp.build_graph("moshi_phone", "pipelines", "processors")
     order = TopologicalSorter(
         {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}

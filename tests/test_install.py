@@ -1,4 +1,4 @@
-"""pyproject.toml: what is installed with which extra, and mlx's two backends, which exclude each other."""
+"""pyproject.toml: which packages each extra installs, and mlx's two backends, which exclude each other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [
 
 
 def plan(tmp_path: Path, *arguments: str, **environment: str) -> tuple[int, str]:
-    """What uv would install into an empty environment; the answer is in words on stderr."""
+    """Return what uv would install into an empty environment; the answer is text on stderr."""
     asked = subprocess.run(  # noqa: S603
         [UV or "", "sync", "--dry-run", "--frozen", *arguments],
         cwd=ROOT,
@@ -34,13 +34,13 @@ def plan(tmp_path: Path, *arguments: str, **environment: str) -> tuple[int, str]
     return asked.returncode, asked.stderr
 
 
-def test_both_at_once_are_refused(tmp_path: Path) -> None:
+def test_both_backends_together_are_refused(tmp_path: Path) -> None:
     code, words = plan(tmp_path, "--extra", "cuda")
     assert code != 0
     assert "incompatible with the declared conflicts" in " ".join(words.split())  # lines are broken somewhere
 
 
-def test_the_readme_s_way_leaves_the_other_one_out_for_good(tmp_path: Path) -> None:
+def test_the_readme_s_command_excludes_the_other_backend(tmp_path: Path) -> None:
     code, words = plan(tmp_path, "--extra", "cuda", UV_NO_GROUP="cpu")
     assert code == 0
     assert "+ mlx-cuda-13" in words
@@ -52,12 +52,12 @@ def test_the_readme_s_way_leaves_the_other_one_out_for_good(tmp_path: Path) -> N
     assert "mlx-cpu" not in words
 
 
-def test_elsewhere_the_processor_s_is_the_default(tmp_path: Path) -> None:
+def test_the_cpu_backend_is_the_default(tmp_path: Path) -> None:
     assert "+ mlx-cpu" in plan(tmp_path)[1]
 
 
-def test_what_deploy_installs_is_what_it_runs(tmp_path: Path) -> None:
-    """deploy/Dockerfile has all but the tests' packages, deploy/pipecat-cloud all but Moshi's too."""
+def test_deploy_installs_what_it_runs(tmp_path: Path) -> None:
+    """deploy/Dockerfile has all packages but the tests', deploy/pipecat-cloud all but Moshi's too."""
     _, container = plan(tmp_path, "--no-default-groups", "--group", "app", "--group", "cpu")
     for package in ("uvicorn", "twilio", "mlx-cpu", "rustymimi", "matplotlib"):
         assert f"+ {package}==" in container
@@ -67,7 +67,7 @@ def test_what_deploy_installs_is_what_it_runs(tmp_path: Path) -> None:
     assert "+ mlx" not in cloud
 
 
-def test_the_program_comes_without_the_tests_tools(tmp_path: Path) -> None:
+def test_the_program_is_installed_without_the_tests_tools(tmp_path: Path) -> None:
     """``uv run bot.py`` installs the default groups; ``uv run pytest`` starts with the same."""
     (_, program), (_, tests) = plan(tmp_path), plan(tmp_path, "--group", "dev")
     assert "+ pytest==" in program
@@ -98,7 +98,7 @@ def test_the_first_test_run_installs_its_tools(monkeypatch: pytest.MonkeyPatch, 
     assert started == [[uv, uv, "run", "--group", "dev", "pytest", "tests/audio", "-q"]]
 
 
-def test_ray_comes_with_its_extra_alone(tmp_path: Path) -> None:
+def test_ray_is_installed_with_its_extra_only(tmp_path: Path) -> None:
     assert "+ ray==" not in plan(tmp_path)[1]
     assert "+ ray==" in plan(tmp_path, "--extra", "ray")[1]
 
@@ -137,6 +137,6 @@ for command in ((), ("cluster",)):
 
 
 @pytest.mark.slow
-def test_who_does_not_use_ray_does_not_wait_for_it() -> None:
-    """Runs in a process of its own: here, it may be loaded already."""
+def test_other_commands_do_not_import_ray() -> None:
+    """Runs in a separate process: here, it may already be imported."""
     subprocess.run([sys.executable, "-c", WITHOUT_RAY], cwd=ROOT, check=True)  # noqa: S603

@@ -1,4 +1,4 @@
-"""What an error of a stage does to a call: one that its service gets over, and one that it does not."""
+"""What a stage's error does to a call: one that its service recovers from, and one that it does not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.phone import Phone, serving
 
 
 class Stumbles(AIService):
-    """A service that loses its first answer, for good or not."""
+    """A service that loses its first answer, permanently or not."""
 
     def __init__(self, *, permanent: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What README.md and .env.example say is true: snippets run, and commands and options exist."""
+"""README.md and .env.example are correct: snippets run, and commands and options exist."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ OF_OTHERS |= {
 
 
 def commands() -> list[str]:
-    """Every command that a page tells to type, in a block or within the text."""
+    """Return every command that a page gives, in a block or within the text."""
     lines = {line for page in PAGES for line in (*commands_in_blocks(page), *commands_in_text(page))}
     return sorted({match[1].strip() for line in lines if (match := COMMAND.fullmatch(line))})
 
@@ -56,7 +56,7 @@ async def test_the_stage_in_the_readme_works_and_so_does_its_test() -> None:
     await names["test_half_the_loudness"]()
 
 
-def test_the_readme_can_be_read_in_one_go() -> None:
+def test_the_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) <= 200
 
 
@@ -93,8 +93,8 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
         assert (page.parent / name).exists(), name
 
 
-def test_functions_that_the_way_of_a_call_names_exist() -> None:
-    """docs/call.md: each name stands behind its file."""
+def test_functions_that_docs_call_names_exist() -> None:
+    """docs/call.md: each name follows its file."""
     named = re.findall(r"`([\w/]+\.py)`((?: ?`?,? ?`[\w.]+`)*)", (ROOT / "docs" / "call.md").read_text())
     count = 0
     for file, names in named:

@@ -1,4 +1,4 @@
-"""Each command that README.md prints is run as it is printed, and does what is promised there.
+"""Each command that README.md prints is run as printed, and does what the README promises.
 
 A command that is printed and has no row in ``CASES`` fails the first test.
 """

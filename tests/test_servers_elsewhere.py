@@ -1,4 +1,4 @@
-"""The program in front of servers elsewhere: leases, a server that dies and comes back, one that hangs."""
+"""The program with remote servers: leases, a server that dies and returns, one that hangs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CALLS = [f"CA{number}" + "0" * 31 for number in range(9)]
 async def answering(
     twilio: FakeTwilioApi, *servers: FakeMoshiServer, options: tuple[str, ...] = ()
 ) -> AsyncIterator[tuple[Program, FakeTwilioVoice, str]]:
-    """The program, ready; what calls it, and where it listens."""
+    """Run the program until it is ready; yield a caller, and its address."""
     environment = account(twilio) | {
         "MOSHI_ENGINE": "remote",
         "MOSHI_SERVER": " ".join(server.url for server in servers),
@@ -55,7 +55,7 @@ async def answering(
 
 @asynccontextmanager
 async def calling(voice: FakeTwilioVoice, call_sid: str) -> AsyncIterator[Phone]:
-    """A call from the webhook on."""
+    """A call, starting with the webhook."""
     twiml = await voice.call_in(f"{URL}/twiml", call_sid)
     async with voice.obey(twiml, call_sid) as (phone, _):
         yield phone
@@ -63,7 +63,7 @@ async def calling(voice: FakeTwilioVoice, call_sid: str) -> AsyncIterator[Phone]
 
 @asynccontextmanager
 async def speaking(phone: Phone) -> AsyncIterator[None]:
-    """Speak at the pace of speech while the block runs."""
+    """Speak in real time while the block runs."""
 
     async def speak() -> None:
         with contextlib.suppress(ConnectionClosed):
@@ -80,7 +80,7 @@ async def speaking(phone: Phone) -> AsyncIterator[None]:
 
 
 async def talk(phone: Phone, frames: int = 3) -> None:
-    """Speak on until so many more frames have been heard."""
+    """Speak until more frames have been heard."""
     async with speaking(phone):
         await phone.listen(frames)
 
@@ -139,7 +139,7 @@ async def test_two_servers_and_three_callers(twilio: FakeTwilioApi) -> None:
 
 
 @pytest.mark.slow
-async def test_a_server_that_answers_no_more_ends_the_call_by_its_name(twilio: FakeTwilioApi) -> None:
+async def test_a_server_that_stops_answering_ends_the_call_with_its_name(twilio: FakeTwilioApi) -> None:
     async with (
         moshi_server(Behaviour(silent_at=10)) as server,
         answering(twilio, server, options=("--hang-secs", "1")) as (line, voice, _),
@@ -155,7 +155,7 @@ async def test_a_server_that_answers_no_more_ends_the_call_by_its_name(twilio: F
 
 
 @pytest.mark.slow
-async def test_a_server_that_never_shakes_hands_ends_the_call(twilio: FakeTwilioApi) -> None:
+async def test_a_server_without_a_handshake_ends_the_call(twilio: FakeTwilioApi) -> None:
     async with (
         moshi_server(Behaviour(handshakes=False)) as server,
         answering(twilio, server, options=("--server-wait-secs", "1")) as (_, voice, _),
@@ -195,7 +195,7 @@ async def test_metrics_show_each_server(twilio: FakeTwilioApi) -> None:
         (["--server", "ws://a:1", "--listen"], "Servers cannot listen for words"),
     ],
 )
-def test_each_wrong_option_is_one_sentence(options: list[str], said: str) -> None:
+def test_each_invalid_option_is_reported_in_one_sentence(options: list[str], said: str) -> None:
     with log_put_back():
         result = CliRunner(env=dict.fromkeys(os.environ)).invoke(
             cli, ["--port", "0", *options], obj=lambda: None

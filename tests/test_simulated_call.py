@@ -51,7 +51,7 @@ def simulate(
     return run_simulated(main())
 
 
-def test_delay_is_one_frame_and_the_resamplers() -> None:
+def test_the_delay_is_one_frame_and_the_resamplers() -> None:
     said = talk(20, seed=3)
     phone, heard, _ = simulate(FakeEngine(), said.samples)
     delays_ms = [round(1000 * delay) if delay else None for delay in delays_s(said, heard)]
@@ -72,7 +72,7 @@ def test_delay_is_one_frame_and_the_resamplers() -> None:
 def test_the_measured_delay_is_what_the_caller_hears(
     options: CallOptions, step_secs: float, filters_ms: float
 ) -> None:
-    """The call's own figure, against the far end's: each frame from mouth to ear."""
+    """The call's own measurement, compared with the far end's: each frame from mouth to ear."""
     said, rate_hz = soundfile.read(CALLER_FILE, dtype="float32")  # speech, which no stage takes for noise
     assert rate_hz == 8_000
     _, heard, metrics = simulate(FakeEngine(step_secs=lambda _: step_secs), said[:160_000], options=options)
@@ -94,8 +94,8 @@ def test_the_greeting_begins_one_frame_after_the_start() -> None:
     assert not phone.playback.gaps
 
 
-def test_a_stall_leaves_one_hole_and_no_delay() -> None:
-    """700 ms of silence from the engine, once; two seconds into the next pause all of it is paid back."""
+def test_a_stall_leaves_one_gap_and_no_delay() -> None:
+    """The engine is silent for 700 ms once; two seconds into the next pause, all delay has been trimmed."""
     stalled_frame = 125  # at 10 s
     said = speech(30)
     phone, heard, _ = simulate(
@@ -113,8 +113,8 @@ def test_a_stall_leaves_one_hole_and_no_delay() -> None:
     assert delay_ms(said, heard, 26.0) - before_ms <= 10  # and that is given up when it is not needed
 
 
-def test_late_packets_are_paid_back() -> None:
-    """The network holds the caller's packets for 300 ms, once, and then sends all of them."""
+def test_the_delay_of_late_packets_is_trimmed() -> None:
+    """The network holds the caller's packets for 300 ms once, and then delivers all of them."""
     said = speech(24)
     late_s = tuple(max(0.0, 0.3 - 0.02 * (n - 500)) if n >= 500 else 0.0 for n in range(1200))
     _, heard, _ = simulate(FakeEngine(), said, late_s)
@@ -122,7 +122,7 @@ def test_late_packets_are_paid_back() -> None:
 
 
 @pytest.mark.slow
-def test_four_minutes_do_not_grow() -> None:
+def test_resources_do_not_grow_in_four_minutes() -> None:
     said = talk(240, seed=5)
     sizes = []
 
@@ -142,7 +142,7 @@ def test_four_minutes_do_not_grow() -> None:
 
 
 def speech(secs: int) -> NDArray[np.float32]:
-    """Noise for 3 s, a pause of 1 s, and so on: every target of it can be told from every other."""
+    """Return noise for 3 s, a pause of 1 s, and so on: every part can be told from every other."""
     random = np.random.default_rng(1)
     samples = random.normal(0, 0.1, secs * 8000).astype(np.float32)
     for second in range(0, secs, 4):
@@ -151,7 +151,7 @@ def speech(secs: int) -> NDArray[np.float32]:
 
 
 def delay_ms(said: NDArray[np.float32], heard: NDArray[np.float32], at_s: float) -> float:
-    """Find where half a second of speech, spoken at some time, was heard."""
+    """Return the delay with which half a second of speech, from a given time, was heard."""
     spoken = int(at_s * 8000) + 8000
     word = said[spoken : spoken + 4000]
     match = np.correlate(heard[spoken : spoken + 16_000], word, "valid")

@@ -1,4 +1,4 @@
-"""Whole calls with a server elsewhere in simulated time: what Opus and the sockets add to the line."""
+"""Whole calls with a remote server in simulated time: the delay that Opus and the sockets add."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPUS_MS = 2 * 6.4
 
 
 class AtOnce(Executor):
-    """Does things where it is told to: a simulated clock would not wait for a thread."""
+    """Runs work inline: a simulated clock would not wait for a thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -37,12 +37,14 @@ class AtOnce(Executor):
 
 
 async def is_there(_: Server, __: Access) -> str | None:
-    """In the place of a probe, which needs threads."""
+    """Replaces a probe, which needs threads."""
     return None
 
 
 def simulate(behaviour: Behaviour, secs: float = 20) -> tuple[list[float], FakeMoshiServer, SimulatedPhone]:
-    """Let a caller talk with a server; gives each burst's delay in ms, mouth to ear, which the call knows."""
+    """Let a caller talk with a server; return each burst's delay in ms, mouth to ear, as measured by the
+    call.
+    """
     said = talk(secs, seed=3)
 
     async def main() -> tuple[list[float], FakeMoshiServer, SimulatedPhone]:
@@ -73,7 +75,7 @@ def simulate(behaviour: Behaviour, secs: float = 20) -> tuple[list[float], FakeM
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["kyutai", "rust", "personaplex"])
-def test_a_server_that_answers_at_once_adds_what_opus_holds_back(kind: Any) -> None:
+def test_a_server_that_answers_at_once_adds_the_delay_of_opus(kind: Any) -> None:
     delays_ms, server, phone = simulate(Behaviour(kind, swallows=0))
     assert np.median(delays_ms) == pytest.approx(LINE_MS + OPUS_MS, abs=1.0)
     assert max(delays_ms) - min(delays_ms) <= 1.0
@@ -81,12 +83,12 @@ def test_a_server_that_answers_at_once_adds_what_opus_holds_back(kind: Any) -> N
     assert server.visits[0].unknown_kinds == []
 
 
-def test_what_a_server_swallows_delays_nothing() -> None:
+def test_swallowed_frames_add_no_delay() -> None:
     # Its answers are those to later frames: the mirror of the tests has them at once.
     delays_ms, _, _ = simulate(Behaviour(swallows=3))
     assert np.median(delays_ms) == pytest.approx(LINE_MS + OPUS_MS, abs=1.0)
 
 
-def test_a_server_s_step_is_all_that_comes_to_it() -> None:
+def test_a_server_s_step_time_is_the_only_addition() -> None:
     delays_ms, _, _ = simulate(Behaviour(step_s=0.06))
     assert np.median(delays_ms) == pytest.approx(LINE_MS + OPUS_MS + 60, abs=1.0)

@@ -1,4 +1,4 @@
-"""Hundreds of calls with the real program over real sockets, ended in every way: nothing of them is left.
+"""Hundreds of calls to the real program over real sockets, ended in every way: nothing of them is left.
 
 ``uv run pytest -m slow tests/test_soak.py`` takes a minute or so on a quiet machine.
 """
@@ -34,7 +34,7 @@ MB = 1_000_000
 
 @dataclass(frozen=True)
 class Held:
-    """What the program holds.
+    """The program's resources.
 
     Attributes:
         sessions: as ``/healthz`` says it.
@@ -50,7 +50,7 @@ class Held:
 
 
 class Soak:
-    """A running program and everybody who calls it.
+    """A running program and its callers.
 
     Args:
         run: the program.
@@ -69,7 +69,7 @@ class Soak:
         self._calls = 0
 
     async def held(self) -> Held:
-        """Look at the program from outside."""
+        """Measure the program from outside."""
         async with httpx.AsyncClient(base_url=f"http://{self.address}") as client:
             health = (await client.get("/healthz", headers={"Connection": "close"})).json()
         api_port = int(self._twilio.url.rpartition(":")[2])
@@ -82,7 +82,7 @@ class Soak:
         )
 
     async def settled(self, before: Held) -> Held:
-        """Look again until no more is held than before; what was just closed may take a moment."""
+        """Measure until no more is held than before; recently closed resources may take a moment."""
         for _ in range(300):
             held = await self.held()
             if held.sessions == 0 and held.files <= before.files and held.threads <= before.threads:
@@ -91,7 +91,7 @@ class Soak:
         return held
 
     async def call_often(self, count: int, at_once: int, seed: int) -> None:
-        """Make so many calls, each ended in a way that the seed chooses."""
+        """Make several calls, each ended in a way chosen by the seed."""
         dice = random.Random(seed)
         backends = asyncio.Semaphore(at_once)
 
@@ -143,58 +143,58 @@ async def talk(phone: Phone, frames: int) -> None:
 
 
 async def hang_up(phone: Phone, frames: int) -> None:
-    """End it as Twilio does."""
+    """Hang up as Twilio does."""
     await talk(phone, frames)
     await phone.send({"event": "stop"})
     assert (await phone.closed())[1] == "the caller hung up"
 
 
 async def press_the_key(phone: Phone, frames: int) -> None:
-    """Have our side hang up, which it does by REST as well."""
+    """Have our side hang up, which also uses the REST API."""
     await talk(phone, frames)
     await phone.send({"event": "dtmf", "dtmf": {"track": "inbound_track", "digit": "#"}})
     assert (await phone.closed())[1] == "the caller pressed #"
 
 
 async def close(phone: Phone, frames: int) -> None:
-    """Close the socket without a word."""
+    """Close the socket without a message."""
     await talk(phone, frames)
     await phone.socket.close()
 
 
 async def kill(phone: Phone, frames: int) -> None:
-    """Break off in mid-frame."""
+    """Reset the socket within a frame."""
     await talk(phone, frames)
     await phone.say(LOUD, times=3)
     phone.socket.transport.abort()
 
 
 async def kill_at_once(phone: Phone, _: int) -> None:
-    """Break off before anything was said."""
+    """Reset the socket before any audio."""
     phone.socket.transport.abort()
 
 
 async def start_again(phone: Phone, frames: int) -> None:
-    """Say something that makes no sense."""
+    """Send a second start."""
     await talk(phone, frames)
     await phone.send(start_message())
     assert (await phone.closed())[0] == 1002
 
 
 async def babble(phone: Phone, frames: int) -> None:
-    """Send what cannot be understood, and media of another call, and then hang up."""
+    """Send invalid messages, and media of another call, and then hang up."""
     for bad in ("no JSON", "[]", b"\0", '{"event":"media","streamSid":"MZ0","media":{"payload":"AAAA"}}'):
         await phone.socket.send(bad)
     await hang_up(phone, frames)
 
 
 async def forge(phone: Phone, _: int) -> None:
-    """Show a token that is none."""
+    """Present an invalid token."""
     assert (await phone.closed())[0] == 1008
 
 
 async def soak(soaking: Soak, *, calls: int, at_once: int) -> int:
-    """Call in three rounds, and look each time at what is left; gives by how much memory grew in the last.
+    """Call in three rounds, and measure after each; return by how much memory grew in the last.
 
     In the first two the pools of the allocator, of the libraries and of the garbage collector fill (measured
     with the parrot: 84 to 91, 43 to 46, 3 to 6, 3 and 0 MB for 100 calls each); a leak would go on.
@@ -213,7 +213,7 @@ async def soak(soaking: Soak, *, calls: int, at_once: int) -> int:
 
 
 async def soak_program(twilio: FakeTwilioApi, *options: str, calls: int, at_once: int, frames: int) -> int:
-    """Run the program, soak it, and end it; gives what ``soak`` gives."""
+    """Run the program, soak it, and end it; return the result of ``soak``."""
     options = ("--port", "0", "--hangup-key", "#", *options)
     # One arena, or glibc makes a new one for each thread, and memory grows for as long as it has not met all.
     environment = account(twilio) | {"MALLOC_ARENA_MAX": "1"}

@@ -1,4 +1,4 @@
-"""A client that we did not write: streamdouble, a simulator of Twilio Media Streams."""
+"""An independent client: streamdouble, a simulator of Twilio Media Streams."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.phone import serving
 
 
 @pytest.mark.slow
-async def test_a_call_over_a_bad_network_is_answered_for_as_long_as_it_lasts() -> None:
+async def test_a_call_over_a_bad_network_is_answered_to_its_end() -> None:
     """5 % of the packets are lost, which the stream shows as jumps in its timestamps; the rest jitter."""
     secs = 6
     noise = np.random.default_rng(0).normal(0, 2_000, secs * 8_000).astype("<i2")

@@ -1,4 +1,4 @@
-"""The taps in whole calls, in simulated time: what they keep, that they change nothing, what is told."""
+"""The taps in whole calls, in simulated time: their output, and that they change nothing."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def families(line: ServerState) -> dict[str, float]:
     }
 
 
-def test_a_recording_is_what_was_said_and_heard_sample_for_sample(tmp_path: Path) -> None:
+def test_a_recording_equals_the_call_s_audio_sample_by_sample(tmp_path: Path) -> None:
     said = talk(10, seed=4).samples
     jitter = tuple(np.random.default_rng(5).uniform(0, 0.015, 500))
     phone, _ = call(FakeEngine(step_secs=stalling), said, TapOptions(record=tmp_path), jitter)
@@ -93,7 +93,7 @@ def test_a_recording_is_what_was_said_and_heard_sample_for_sample(tmp_path: Path
         assert offsets, f"what was heard at {segment.heard_sample} is not in the recording"
 
 
-def test_a_call_that_is_cut_leaves_a_readable_recording_and_its_words(tmp_path: Path) -> None:
+def test_an_aborted_call_leaves_a_readable_recording_and_its_transcript(tmp_path: Path) -> None:
     options = TapOptions(record=tmp_path / "wav", transcripts=tmp_path / "txt")
     for directory in (tmp_path / "wav", tmp_path / "txt"):
         directory.mkdir()
@@ -106,7 +106,7 @@ def test_a_call_that_is_cut_leaves_a_readable_recording_and_its_words(tmp_path: 
     assert json.loads(jsonl.read_text().splitlines()[-1])["speaker"] == "bot"
 
 
-def test_taps_change_nothing_of_what_is_heard(tmp_path: Path) -> None:
+def test_taps_do_not_change_the_audio(tmp_path: Path) -> None:
     said = talk(6, seed=4).samples
     plain, _ = call(FakeEngine(), said, TapOptions())
     tapped, _ = call(FakeEngine(), said, TapOptions(record=tmp_path, transcripts=tmp_path))
@@ -115,7 +115,7 @@ def test_taps_change_nothing_of_what_is_heard(tmp_path: Path) -> None:
     ]
 
 
-def test_metrics_parse_and_agree_with_the_call_s_own_figures() -> None:
+def test_metrics_parse_and_agree_with_the_call_s_summary() -> None:
     phone, line = call(FakeEngine(step_secs=stalling), talk(8, seed=4).samples, TapOptions())
     (over,) = line.calls.recent
     metrics, told = details(over), families(line)
@@ -138,7 +138,7 @@ def test_metrics_parse_and_agree_with_the_call_s_own_figures() -> None:
     assert metrics["words"][0]["text"].startswith("1 2 3")
 
 
-def test_the_meter_tells_the_gaps_that_the_ear_hears() -> None:
+def test_the_meter_reports_the_underruns_that_are_heard() -> None:
     jitter = tuple(np.random.default_rng(5).uniform(0, 0.030, 2_000))
     engine = FakeEngine(step_secs=lambda step: 0.7 if step in (50, 200, 400) else 0.01 * (step % 3))
     phone, line = call(engine, talk(40, seed=4).samples, TapOptions(), jitter)
@@ -148,14 +148,14 @@ def test_the_meter_tells_the_gaps_that_the_ear_hears() -> None:
     assert details(over)["underrun_ms"] == pytest.approx(heard_ms, rel=0.1)
 
 
-def test_refusals_are_told_by_cause() -> None:
+def test_refusals_are_counted_by_cause() -> None:
     engine = FakeEngine(capacity=0)
     _, line = call(engine, np.zeros(1600, np.float32), TapOptions())
     assert families(line)["moshi_refusals_total,busy,stream"] == 1
     assert status_of(line).refused == {"busy": 1}
 
 
-def test_the_log_has_one_line_of_each_call() -> None:
+def test_the_log_has_one_summary_line_per_call() -> None:
     lines: list[str] = []
     sink = logger.add(lines.append, level="INFO", format="{message}")
     try:
@@ -169,7 +169,7 @@ def test_the_log_has_one_line_of_each_call() -> None:
     assert pairs["dropped"] == "0"
 
 
-async def test_a_recording_that_cannot_be_made_does_not_stop_the_call(tmp_path: Path) -> None:
+async def test_a_failed_recording_does_not_stop_the_call(tmp_path: Path) -> None:
     gone = TapOptions(record=tmp_path / "gone")
     phone, line = await asyncio.to_thread(call, FakeEngine(), talk(2, seed=4).samples, gone)
     assert line.calls.served == 1

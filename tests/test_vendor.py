@@ -1,4 +1,4 @@
-"""moshi_phone/vendor: what is there is moshi_mlx 0.3.0, byte for byte."""
+"""moshi_phone/vendor is moshi_mlx 0.3.0, byte for byte."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ UPSTREAM, OURS = Path(moshi_mlx.__file__).parent, Path(ours.__file__).parent
 FILES = sorted(str(path.relative_to(OURS)) for path in OURS.rglob("*.py") if path.name != "__init__.py")
 
 
-def test_it_is_compared_with_the_version_that_it_names() -> None:
+def test_the_installed_version_is_the_named_one() -> None:
     assert version("moshi_mlx") in (OURS.parent / "README.md").read_text()
     assert len(FILES) == 5
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_is_as_its_authors_published_it(name: str) -> None:
+def test_each_file_is_unchanged(name: str) -> None:
     assert (OURS / name).read_bytes() == (UPSTREAM / name).read_bytes()

@@ -1,4 +1,4 @@
-"""The wheel: built, installed beside a project whose packages have the names of ours, and called."""
+"""The wheel: built, installed beside a project with packages of the same names, and called."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ STAGES = ("audio", "engines/duplex.py", "engines/parrot.py", "pipelines", "proce
 
 
 def uv(*arguments: str, cwd: Path) -> None:
-    """Run uv, and show what it said if it fails."""
+    """Run uv, and show its output if it fails."""
     done = subprocess.run([UV, *arguments], cwd=cwd, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, as uv and pip build it of the repository."""
+    """The repository's wheel, as uv and pip build it."""
     folder = tmp_path_factory.mktemp("dist")
     uv("build", "--wheel", "--quiet", "--out-dir", str(folder), cwd=ROOT)
     (built,) = folder.glob("*.whl")
@@ -57,7 +57,7 @@ def modules(wheel: Path) -> Iterator[tuple[str, ast.Module]]:
 
 
 def imports(module: ast.Module) -> set[str]:
-    """The top-level names of what it imports from elsewhere."""
+    """Return the top-level names of its external imports."""
     names = set()
     for node in ast.walk(module):
         if isinstance(node, ast.Import):
@@ -68,7 +68,7 @@ def imports(module: ast.Module) -> set[str]:
 
 
 def declared(*extras: str) -> set[str]:
-    """What the project says that it needs, by the names that are imported."""
+    """Return the declared dependencies, by import name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = [
         *project["dependencies"],
@@ -98,7 +98,7 @@ def test_it_holds_one_package_and_nothing_generic_beside_it(wheel: Path) -> None
     )
 
 
-def test_all_that_it_imports_is_declared(wheel: Path) -> None:
+def test_all_imports_are_declared(wheel: Path) -> None:
     everything = declared("server", "moshi", "rehearse", "runner", "ray")
     for name, module in modules(wheel):
         assert imports(module) <= everything, name
@@ -141,7 +141,7 @@ def test_every_extra_resolves_without_overrides(wheel: Path, tmp_path: Path) -> 
         )
 
 
-async def test_the_stages_answer_a_call_in_somebody_elses_app(wheel: Path, tmp_path: Path) -> None:
+async def test_the_stages_answer_a_call_in_another_app(wheel: Path, tmp_path: Path) -> None:
     for name in ("server", "processors", "pipelines"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text('MINE = "mine"\n')
@@ -183,7 +183,7 @@ async def test_the_installed_program_answers_with_moshi(
 
 
 def environment(folder: Path, *packages: str) -> str:
-    """A fresh environment with these; gives its interpreter."""
+    """Create an environment with these packages; return its interpreter."""
     uv("venv", "--quiet", "--no-config", "--python", sys.executable, str(folder / "env"), cwd=folder)
     python = str(folder / "env" / "bin" / "python")
     uv("pip", "install", "--quiet", "--no-config", "--python", python, *packages, cwd=folder)
@@ -191,7 +191,7 @@ def environment(folder: Path, *packages: str) -> str:
 
 
 async def hears_somebody(address: str) -> None:
-    """Call, and hear something else than silence."""
+    """Call, and check for audio that is not silence."""
     async with Phone.calling(address) as phone:
         await phone.say(bytes([0x10, 0x90] * 80), times=16)
         assert len(set(await phone.listen(frames=2))) > 10

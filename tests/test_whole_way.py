@@ -1,4 +1,4 @@
-"""From a number at Twilio to the last status: the program itself, with stand-ins for what is outside."""
+"""From a number at Twilio to the last status: the program itself, with stand-ins for external services."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST, SECOND = "CA" + "1" * 32, "CA" + "2" * 32
 BEFORE = "https://old.example.com/voice"
 
 
-async def test_a_call_comes_in_and_finishes_although_the_server_was_told_to_stop(tmp_path: Path) -> None:
+async def test_an_incoming_call_finishes_although_the_server_is_stopping(tmp_path: Path) -> None:
     with fake_twilio_api() as twilio:
         twilio.number["voice_url"] = BEFORE
         async with (
@@ -70,7 +70,7 @@ async def test_a_call_comes_in_and_finishes_although_the_server_was_told_to_stop
         assert "Traceback" not in server.said
 
 
-async def test_a_phone_is_made_to_ring(tmp_path: Path) -> None:
+async def test_a_phone_is_dialled(tmp_path: Path) -> None:
     with fake_twilio_api() as twilio:
         twilio.progress = ["queued"]
         placed = asyncio.get_running_loop().create_future()

@@ -28,7 +28,7 @@ async def test_pending_connections_survive_the_end_of_one_holder() -> None:
                 assert await asyncio.get_running_loop().sock_recv(display_name, 99) == b"hello"
 
 
-async def test_other_users_are_refused_and_no_file_is_left() -> None:
+async def test_the_socket_s_folder_is_private_and_removed_afterwards() -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         async with offering({"gateway": one, "admin": other}) as path:
             assert stat.S_IMODE(Path(path).parent.stat().st_mode) == 0o700

@@ -1,4 +1,4 @@
-"""A line with an account, real sockets, and an engine whose words, and whose caller's, are a script."""
+"""A server with an account, real sockets, and an engine with scripted words of both sides."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TO_THE_PERSON = (
 
 
 class TalkingSession(FakeSession):
-    """Says what it is given, and hears what the test's script has for each step."""
+    """Says given words, and hears the script's words for each step."""
 
     def __init__(self, engine: TalkingEngine) -> None:
         super().__init__(engine)
@@ -56,7 +56,7 @@ class TalkingSession(FakeSession):
 
 
 class TalkingEngine(FakeEngine):
-    """Makes such sessions."""
+    """Creates such sessions."""
 
     def __init__(self, **more: object) -> None:
         super().__init__(**more)  # type: ignore[arg-type]
@@ -71,7 +71,7 @@ class TalkingEngine(FakeEngine):
 
 
 class Line:
-    """A line with an account, and Twilio in front of it."""
+    """A server with an account, and Twilio in front of it."""
 
     def __init__(self, twilio: FakeTwilioApi, engine: TalkingEngine, **options: object) -> None:
         for sid in (CALL, OTHER):
@@ -99,11 +99,11 @@ class Line:
             yield phone
 
     def updates(self, call_sid: str = CALL) -> list[dict[str, list[str]]]:
-        """What the account was told to do with a call."""
+        """The updates of a call that the account has received."""
         return self.twilio.made("POST", f"Calls/{call_sid}.json")
 
     async def transferred(self, how: str) -> str:
-        """Report how the other phone did; gives what to do next."""
+        """Report the result of a transfer; return the TwiML."""
         form = {"AccountSid": ACCOUNT_SID, "CallSid": CALL, "DialCallStatus": how}
         status, twiml = await self.voice.post(f"{PUBLIC}/transferred", form)
         assert status == 200

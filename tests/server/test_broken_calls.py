@@ -1,4 +1,4 @@
-"""Many calls whose streams break off at random: all that they held is given back, and none is doubled."""
+"""Many calls whose streams break off at random: all resources are freed, and none is used twice."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENDS = ("stop", "closed", "hung up while its session waits", "gone")
 
 
 async def one_call(line: Line, twilio: FakeTwilioApi, call_sid: str, dice: random.Random) -> None:
-    """Talk in stream after stream, and end in one way or another."""
+    """Talk in several successive streams, and end in one of several ways."""
     twilio.put_in_progress(call_sid)
     twiml, older = await ring(line, call_sid), None
     async with AsyncExitStack() as streams:
@@ -65,7 +65,7 @@ async def one_call(line: Line, twilio: FakeTwilioApi, call_sid: str, dice: rando
 
 
 @pytest.mark.slow
-async def test_many_calls_that_break_off_leave_nothing(
+async def test_many_broken_calls_free_everything(
     twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(next_step, "ASK_SECS", 1.0)

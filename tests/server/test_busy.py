@@ -1,4 +1,4 @@
-"""A line with one session and one call on it: others are sent away, and the call notices nothing."""
+"""A server with one session and one call: others are refused, and the call is not affected."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIRST, SECOND = "CA" + "1" * 32, "CA" + "2" * 32
 
 
 def talk(disturbed: bool) -> tuple[SimulatedPhone, NDArray[np.float32]]:
-    """Talk for four seconds on a line with one session; others call meanwhile, or nobody does."""
+    """Talk for four seconds on a server with one session, with or without other callers meanwhile."""
     said = np.random.default_rng(1).normal(0, 0.1, 4 * 8000).astype(np.float32)
     engine = FakeEngine(capacity=1)
     line = ServerState(
@@ -67,7 +67,7 @@ def talk(disturbed: bool) -> tuple[SimulatedPhone, NDArray[np.float32]]:
     return run_simulated(main())
 
 
-def test_a_call_notices_nothing_of_those_who_are_sent_away() -> None:
+def test_refused_callers_do_not_affect_a_running_call() -> None:
     alone, heard_alone = talk(disturbed=False)
     among_others, heard = talk(disturbed=True)
     assert not alone.playback.gaps

@@ -1,4 +1,4 @@
-"""Every way in which a call ends: how soon its session is free, and whether Twilio is told."""
+"""Every way in which a call ends: when its session is free, and whether Twilio is told."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOUD = bytes([0x10, 0x90] * 80)
 
 
 class Caller(SimulatedPhone):
-    """A phone of which a test does each step itself."""
+    """A phone that a test controls step by step."""
 
     def begin(self) -> None:
         self._say({"event": "connected", "protocol": "Call", "version": "1.0.0"})
@@ -36,11 +36,11 @@ class Caller(SimulatedPhone):
         self.server = asyncio.ensure_future(self._serve())
 
     def stop(self) -> None:
-        """Hang up, as Twilio says it."""
+        """Send Twilio's stop message."""
         self._say({"event": "stop"})
 
     def vanish(self) -> None:
-        """Lose the connection."""
+        """Reset the connection."""
         self._inbox.put_nowait({"type": "websocket.disconnect", "code": 1006})
 
 
@@ -100,7 +100,7 @@ def line(twilio: FakeTwilioApi) -> ServerState:
 
 
 async def in_a_call(line: ServerState, then: Callable[[Phone], object]) -> tuple[int, str]:
-    """Call, and do something when the line has answered; gives how the socket was closed."""
+    """Call, and act once the server has answered; return how the socket was closed."""
     async with serving(line) as address, Phone.calling(address, start_message(call_sid=CALL)) as phone:
         await phone.say(LOUD, times=4)
         await phone.listen(1)
@@ -116,7 +116,7 @@ async def press(phone: Phone, digit: str) -> None:
     )
 
 
-async def test_the_hang_up_key(line: ServerState, twilio: FakeTwilioApi) -> None:
+async def test_the_hang_up_key_ends_the_call(line: ServerState, twilio: FakeTwilioApi) -> None:
     assert await in_a_call(line, lambda phone: press(phone, "#")) == (1000, "the caller pressed #")
     assert twilio.made("POST", f"Calls/{CALL}.json") == [{"Status": ["completed"]}]
     assert twilio.calls[CALL]["status"] == "completed"
@@ -150,7 +150,7 @@ async def test_a_call_that_twilio_ended_is_not_ended_again(line: ServerState, tw
     assert twilio.requests == []
 
 
-async def test_our_side_ends_all(line: ServerState, twilio: FakeTwilioApi) -> None:
+async def test_our_side_ends_all_calls(line: ServerState, twilio: FakeTwilioApi) -> None:
     async def end(_: Phone) -> None:
         line.calls.end_all("the line is shutting down")
 
@@ -159,7 +159,7 @@ async def test_our_side_ends_all(line: ServerState, twilio: FakeTwilioApi) -> No
 
 
 @pytest.mark.parametrize("status", [404, 401])
-async def test_a_hang_up_that_fails_holds_nothing(
+async def test_a_failed_hang_up_does_not_keep_the_session(
     line: ServerState, twilio: FakeTwilioApi, status: int, logged: Logged
 ) -> None:
     twilio.fail(status, {404: 20404, 401: 20003}.get(status), "no")
@@ -170,7 +170,7 @@ async def test_a_hang_up_that_fails_holds_nothing(
 
 
 @pytest.mark.parametrize("status", [429, 500])
-async def test_a_hang_up_is_tried_again(line: ServerState, twilio: FakeTwilioApi, status: int) -> None:
+async def test_a_hang_up_is_retried(line: ServerState, twilio: FakeTwilioApi, status: int) -> None:
     twilio.fail(status, None, "later")
     await in_a_call(line, lambda phone: press(phone, "#"))
     assert twilio.calls[CALL]["status"] == "completed"

@@ -1,4 +1,4 @@
-"""Which call gets which persona: by number, by the page's choice, and for a call dialled elsewhere."""
+"""A call's persona: by number, by the page's choice, and for a call dialled elsewhere."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PERSONAS = Personas(ANNA, {"ben": BEN, CALLER: CallOverrides("You know me.")}, {
 
 
 class Voices(AskedEngine):
-    """Has voices to choose from."""
+    """Offers voices."""
 
     voices = ("NATF2", "NATM0")
 
@@ -62,7 +62,7 @@ async def test_a_number_s_persona_is_prepared_while_the_phone_rings() -> None:
     assert engine.requests == [BEN, ANNA]
 
 
-async def test_an_engine_that_takes_no_persona_answers_as_ever(logged: Logged) -> None:
+async def test_an_engine_without_personas_answers_as_before(logged: Logged) -> None:
     async with serving(state_of(ParrotEngine(delay_s=0))) as address:
         assert await rings(FakeTwilioVoice(PUBLIC, address)) == ""
     assert "is answered without its persona: The engine parrot takes no persona" in logged.text
@@ -87,7 +87,7 @@ def ask(
             return error.code, json.load(error)["detail"]
 
 
-async def test_the_page_chooses_from_what_is_offered() -> None:
+async def test_the_page_selects_from_the_offers() -> None:
     engine = Voices()
     async with serving(state := ServerState(engine, personas=PERSONAS)) as address:
         assert await asyncio.to_thread(ask, address, "/offers") == (
@@ -126,14 +126,14 @@ async def test_the_page_chooses_from_what_is_offered() -> None:
         (b" " * 5000, "application/json", (413, "expected at most 4096 bytes")),
     ],
 )
-async def test_the_page_gets_nothing_else(body: object, content_type: str, refusal: tuple[int, str]) -> None:
+async def test_the_page_gets_names_only(body: object, content_type: str, refusal: tuple[int, str]) -> None:
     engine = Voices()
     async with serving(ServerState(engine, personas=PERSONAS)) as address:
         assert await asyncio.to_thread(ask, address, "/web/call", body, content_type) == refusal
     assert engine.prepared == []
 
 
-async def test_strangers_learn_nothing_of_the_offers() -> None:
+async def test_strangers_cannot_read_the_offers() -> None:
     state = state_of(Voices(), settings=Settings(web=WebOptions(web_password="twelve letters")))
     async with serving(state) as address:
         status, _ = await asyncio.to_thread(ask, address, "/offers")
@@ -148,7 +148,7 @@ async def test_a_parrot_offers_nothing() -> None:
 # A call that was dialled for this server by another process.
 
 
-async def test_a_call_dialled_elsewhere_brings_its_persona() -> None:
+async def test_a_call_dialled_elsewhere_has_its_persona() -> None:
     engine = Voices()
     tokens = StreamTokens.from_auth_token(AUTH_TOKEN)
     async with serving(state := state_of(engine)) as address:
@@ -193,7 +193,7 @@ async def test_a_persona_that_the_token_does_not_vouch_for_is_refused() -> None:
 
 
 @pytest.mark.slow
-async def test_two_personas_on_the_phone(tiny_personaplex: Path) -> None:
+async def test_two_calls_have_two_personas(tiny_personaplex: Path) -> None:
     options = EngineOptions(model=str(tiny_personaplex), quantize="none", seed=1, persona="dada lolo")
     personas = Personas(NO_OVERRIDES, {"ben": CallOverrides("bibi koko", "NATM0")}, {CALLER: "ben"})
     engine = MoshiEngine(options, codec_limit_frames=3000)

@@ -1,4 +1,4 @@
-"""``--redact digits`` in a whole call: neither the files nor ``--on-end`` have a number that was said."""
+"""``--redact digits`` in a whole call: neither files nor the ``--on-end`` report contain a spoken number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.server.talking_line import LOUD, Line, TalkingEngine
 from tests.support.logs import Logged
 
 
-async def test_a_card_s_number_is_kept_nowhere(twilio: FakeTwilioApi, tmp_path: Path, logged: Logged) -> None:
+async def test_a_card_number_is_stored_nowhere(twilio: FakeTwilioApi, tmp_path: Path, logged: Logged) -> None:
     engine = TalkingEngine()
     engine.script = {2: " My card is 4111 1111", 3: " 1111 1234,", 4: " three four five."}
     engine.bot_script = {6: " Your code is 99", 7: "17."}
@@ -42,5 +42,5 @@ async def test_a_card_s_number_is_kept_nowhere(twilio: FakeTwilioApi, tmp_path: 
 
 
 def text_of(folder: Path) -> str:
-    """What all files of a call have."""
+    """Return the content of all files of a call."""
     return "".join(path.read_text() for path in sorted(folder.glob("*.*")))

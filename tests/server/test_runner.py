@@ -1,4 +1,4 @@
-"""server/runner.py: one engine for all, loaded once, tried again after a failure, stopped with the app."""
+"""server/runner.py: one shared engine, loaded once, retried after a failure, stopped with the app."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.logs import Logged
 
 
 class LoadingEngine(FakeEngine):
-    """Is loaded when the test says so, or fails then."""
+    """Finishes loading, or fails, when the test says so."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class LoadingEngine(FakeEngine):
 
 @pytest.fixture
 def engines(monkeypatch: pytest.MonkeyPatch) -> list[LoadingEngine]:
-    """The engines that were made."""
+    """The engines created."""
     made: list[LoadingEngine] = []
 
     def choose(_: EngineOptions) -> EngineChoice:
@@ -76,7 +76,7 @@ async def test_two_calls_at_once_load_one_engine(engines: list[LoadingEngine]) -
     assert (len(app.router.on_shutdown), engines[0].stops) == (1, 1)
 
 
-async def test_an_engine_that_fails_is_stopped_and_the_next_call_tries_again(
+async def test_a_failed_engine_is_stopped_and_the_next_call_retries(
     engines: list[LoadingEngine], logged: Logged
 ) -> None:
     shared, app = state(), FastAPI()
@@ -95,14 +95,14 @@ async def test_an_engine_that_fails_is_stopped_and_the_next_call_tries_again(
     assert engines[1].stops == 1
 
 
-async def test_an_app_of_another_kind_will_do(engines: list[LoadingEngine]) -> None:
+async def test_an_app_of_another_framework_works(engines: list[LoadingEngine]) -> None:
     shared = state()
     assert (await shared.get(None)).engine is engines[0]
     await shared.stop()
     assert engines[0].stops == 1
 
 
-async def test_the_engine_is_loaded_with_the_app_where_it_does_not_run_yet(
+async def test_the_engine_is_loaded_at_the_app_s_start(
     engines: list[LoadingEngine],
 ) -> None:
     app, shared = FastAPI(), state()
@@ -115,10 +115,10 @@ async def test_the_engine_is_loaded_with_the_app_where_it_does_not_run_yet(
     assert app.router.on_shutdown == []
 
 
-async def test_all_settings_count_under_the_runner_too(
+async def test_all_settings_apply_under_the_runner(
     engines: list[LoadingEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``MOSHI_ON_END`` was ignored: the runner made its state by hand, without the hooks."""
+    """``MOSHI_ON_END`` used to be ignored: the runner created its state separately, without the hooks."""
     app = FastAPI()
     async with hook(says("")) as asked:
         for name, value in {"ON_END": asked.url, "ON_END_FOLDER": str(tmp_path), "HANG_SECS": "7"}.items():

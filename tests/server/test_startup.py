@@ -14,7 +14,7 @@ from tests.support.logs import Logged
 from tests.support.simulated import run_simulated
 
 
-def test_each_change_is_one_line_and_loading_is_none(logged: Logged) -> None:
+def test_each_change_of_health_is_logged_once_and_loading_is_not(logged: Logged) -> None:
     log = EngineLog()
     for error in ("not loaded", "not loaded", None, None, "broken", "broken", "worse", None, None):
         log.note(error)
@@ -26,7 +26,7 @@ def test_each_change_is_one_line_and_loading_is_none(logged: Logged) -> None:
 
 
 class Watched(FakeEngine):
-    """Counts how often it is watched; an engine that hangs acts on that."""
+    """Counts its health checks; an engine that hangs reacts to them."""
 
     watched = 0
     failure: str | None = None
@@ -40,7 +40,7 @@ class Watched(FakeEngine):
 
 
 async def test_reading_an_engine_s_health_changes_and_logs_nothing(logged: Logged) -> None:
-    """``GET /healthz`` abandoned a thread of the model and wrote into the log."""
+    """``GET /healthz`` used to abandon a model thread and to log."""
     engine = Watched()
     state = ServerState(engine)
     await engine.start(lambda _: None)
@@ -51,7 +51,7 @@ async def test_reading_an_engine_s_health_changes_and_logs_nothing(logged: Logge
     assert (engine.watched, logged.text) == (0, "")
 
 
-def test_a_watchdog_does(logged: Logged) -> None:
+def test_a_watchdog_checks_and_logs_the_engine_s_health(logged: Logged) -> None:
     engine = Watched()
 
     async def main() -> None:

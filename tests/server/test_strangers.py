@@ -1,4 +1,4 @@
-"""What anybody can send costs the log a line, and no traceback."""
+"""Anything that strangers send costs at most one log line, and no traceback."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def line_of_the_stream() -> ServerState:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FRAMES)
-async def test_a_malformed_frame_is_one_line(
+async def test_a_malformed_frame_is_logged_in_one_line(
     name: str, logged: Logged, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(line_of_the_stream()) as address:

@@ -1,4 +1,4 @@
-"""Authentication of streams over real sockets: who is refused, and what the log says."""
+"""Authentication of streams over real sockets: refusals, and their log lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOW = 1_800_000_000.0
 
 
 def minted(kind: str) -> str:
-    """Make the token of a stream that may not come in."""
+    """Create the token of a stream that is refused."""
     tokens = StreamTokens.from_auth_token(AUTH_TOKEN)
     return {
         "missing": "",
@@ -41,7 +41,9 @@ def minted(kind: str) -> str:
         ("another call", "token_other_call", "the stream's token was made for another call"),
     ],
 )
-async def test_a_stream_that_may_not_come_in(kind: str, cause: str, why: str, logged: Logged) -> None:
+async def test_a_stream_without_a_valid_token_is_refused(
+    kind: str, cause: str, why: str, logged: Logged
+) -> None:
     engine, token = FakeEngine(), minted(kind)
     line = ServerState(engine, auth=StreamAuth.for_account(AUTH_TOKEN))
     line.auth.clock = lambda: NOW
@@ -54,7 +56,7 @@ async def test_a_stream_that_may_not_come_in(kind: str, cause: str, why: str, lo
     assert not any(part in logged.text for part in token.split(".") if len(part) > 11)
 
 
-async def test_a_token_that_was_used(logged: Logged) -> None:
+async def test_a_used_token_is_refused(logged: Logged) -> None:
     engine = FakeEngine()
     line = ServerState(engine, auth=StreamAuth.for_account(AUTH_TOKEN))
     token = line.auth.tokens.mint(CALL, line.auth.clock())
@@ -72,8 +74,8 @@ async def test_a_token_that_was_used(logged: Logged) -> None:
     assert token not in logged.text
 
 
-async def test_a_proxy_in_front_of_an_unguarded_line_lets_nobody_in() -> None:
-    """A tunnel that somebody opened by hand comes from loopback, but says for whom."""
+async def test_a_proxied_stream_without_a_token_is_refused() -> None:
+    """A tunnel that a user opened connects from loopback, but names its client."""
     engine = FakeEngine()
     async with serving(ServerState(engine)) as address:
         headers = {"X-Forwarded-For": "203.0.113.7"}
@@ -85,7 +87,7 @@ async def test_a_proxy_in_front_of_an_unguarded_line_lets_nobody_in() -> None:
     assert engine.opened == 0
 
 
-async def test_a_web_page_on_this_machine() -> None:
+async def test_a_web_page_on_this_machine_is_refused() -> None:
     engine = FakeEngine()
     page = Origin("http://evil.example.com")
     async with (

@@ -1,4 +1,4 @@
-"""Two calls at once in one log: each line says whose it is, in both formats."""
+"""Two simultaneous calls in one log: each line has its call's SID, in both formats."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ async def two_calls_and_a_stranger(folder: Path) -> None:
 
 
 def put_a_file_in_its_place(folder: Path) -> None:
-    """Let the writer's thread fail, and log that, for each call."""
+    """Make the writer's thread fail and log, for each call."""
     folder.rmdir()
     folder.write_text("")
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-async def test_each_line_tells_whose_it_is(
+async def test_each_line_has_its_call_s_sid(
     form: LogFormat, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "recordings"
@@ -74,7 +74,7 @@ async def test_each_line_tells_whose_it_is(
 
 
 def read(line: str, form: LogFormat) -> tuple[str, str]:
-    """Give a line's call, or nothing, and its message."""
+    """Return a line's call, or an empty string, and its message."""
     if form == "json":
         record = json.loads(line)
         return record.get("call", ""), record["message"]

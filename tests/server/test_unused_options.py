@@ -1,4 +1,4 @@
-"""server/unused_options.py: what is set and changes nothing."""
+"""server/unused_options.py: options that have no effect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moshi_phone.server.settings import Settings
 from moshi_phone.server.unused_options import unused_options
 
 
-def test_a_transfer_that_nobody_can_ask_for() -> None:
+def test_a_transfer_without_a_trigger_has_no_effect() -> None:
     alone = Settings(calls=CallOptions(transfer_to="+15559990000"))
     (said,) = unused_options(alone)
     assert said.startswith("No caller can ask for --transfer-to: set --transfer-key")

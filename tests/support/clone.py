@@ -1,4 +1,4 @@
-"""The repository as somebody has it who has just cloned it, and the commands that they type in its folder."""
+"""A fresh clone of the repository, and commands typed in its folder."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ GIT = shutil.which("git") or "git"
 
 
 class Typed(Program):
-    """A command that was typed into a terminal, and runs; what it writes goes into a pipe."""
+    """A running command that was typed into a terminal; its output goes into a pipe."""
 
     def __init__(self, process: Process, terminal: int) -> None:
         super().__init__(process)
         self._terminal = terminal
 
     async def ctrl_c(self) -> int:
-        """Press Ctrl-C; gives the exit code."""
+        """Press Ctrl-C; return the exit code."""
         os.write(self._terminal, b"\x03")
         return await self.ends()
 
 
 class Clone:
-    """A copy of what git knows here, changes that are not committed yet included, and an empty home.
+    """A copy of the files known to git, with uncommitted changes, and an empty home.
 
     Packages come from the environment of the tests: uv is told to install nothing.
 
@@ -56,7 +56,7 @@ class Clone:
                 shutil.copy2(ROOT / name, self.path / name)
 
     def environment(self, programs: Sequence[Path] = ()) -> dict[str, str]:
-        """Give what a shell there knows: where programs are, and what stands in for an installation."""
+        """Return a shell's environment: the path of programs, and stand-ins for an installation."""
         return {
             "PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]]),
             "HOME": str(self.home),
@@ -71,7 +71,7 @@ class Clone:
     async def types(
         self, command: str, environment: Mapping[str, str] | None = None, programs: Sequence[Path] = ()
     ) -> AsyncIterator[Typed]:
-        """Type a command into a shell there; ends what still runs of it.
+        """Type a command into a shell there; kill what still runs of it at the end.
 
         Args:
             command: as it is printed.

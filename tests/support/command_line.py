@@ -1,4 +1,4 @@
-"""The command line in this process, with a ``.env`` file: a start of the program takes seconds."""
+"""The command line in this process, with a ``.env`` file: starting the program takes seconds."""
 
 from __future__ import annotations
 

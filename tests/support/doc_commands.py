@@ -1,4 +1,4 @@
-"""What a command of the README or of docs/ needs to run as it is printed, and how to see what it promises."""
+"""Requirements and checks of the commands that the README and docs/ print."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PARROT = {"MOSHI_ENGINE": "parrot"} if accelerator() else {}
 
 @dataclass
 class FirstHour:
-    """One command, and what it may use.
+    """One command, and the fixtures that it may use.
 
     Attributes:
         command: as it is printed.
@@ -55,14 +55,14 @@ class FirstHour:
         return self.clone.types(command or self.command, environment, programs)
 
     async def told(self, environment: Mapping[str, str] = PARROT, *, command: str = "", code: int = 0) -> str:
-        """Let it run to its end; gives all that it said."""
+        """Run the command to its end; return its output."""
         async with self.types(environment, command=command) as run:
             assert await run.ends() == code, run.said
             return run.said
 
     @contextmanager
     def file(self, name: str, text: str) -> Iterator[Path]:
-        """Write a file into the clone, and take it away afterwards."""
+        """Write a file into the clone, and remove it afterwards."""
         path = self.clone.path / name
         path.write_text(text)
         path.chmod(0o600)
@@ -73,7 +73,7 @@ class FirstHour:
 
     @contextmanager
     def account(self) -> Iterator[FakeTwilioApi]:
-        """Have an account with Twilio, and the README's ``.env``, completed with it."""
+        """Provide a Twilio account, and the README's ``.env`` completed with it."""
         (block,) = [text for _, text in blocks(README) if text.startswith("TWILIO_ACCOUNT_SID")]
         dotenv = block.replace("AC…", ACCOUNT_SID).replace("…", AUTH_TOKEN)
         with fake_twilio_api() as api, self.file(".env", dotenv):
@@ -81,7 +81,7 @@ class FirstHour:
             yield api
 
     def moshi(self) -> dict[str, str]:
-        """Stand in for an accelerator and five gigabytes: a tiny model with random values."""
+        """Replace an accelerator and five gigabytes by a tiny model with random values."""
         return {"MOSHI_ENGINE": "moshi", "MOSHI_MODEL": str(self.fixture("tiny_checkpoint")), **SHORT}
 
 
@@ -90,13 +90,13 @@ Case = Callable[[FirstHour], Awaitable[None]]
 
 
 async def answering(run: Typed) -> str:
-    """Wait until it says where it answers; gives that address."""
+    """Wait for the line with its address; return that address."""
     line = await run.says("Answering calls at ws://")
     return line.partition("ws://")[2].partition("/")[0]
 
 
 async def holds_a_call(address: str, path: str = "/stream") -> bytes:
-    """Call, speak for half a second and hang up; gives what was heard, which is more than silence."""
+    """Call, speak for half a second and hang up; return the audio received, which is more than silence."""
     async with Phone.calling(address, path=path) as phone:
         await phone.say(LOUD, times=24)
         heard = await phone.listen(4)
@@ -108,7 +108,7 @@ async def holds_a_call(address: str, path: str = "/stream") -> bytes:
 
 
 def answers(*said: str, environment: Mapping[str, str] = PARROT) -> Case:
-    """Make a case: the command says this at its start, holds a call, and ends at Ctrl-C."""
+    """Create a case: the command prints this at its start, answers a call, and ends at Ctrl-C."""
 
     async def case(hour: FirstHour) -> None:
         async with hour.types(environment) as run:
@@ -130,14 +130,14 @@ async def page_at(url: str, status: int = 200, password: str = "") -> str:
 
 
 def local_port(tunnel: Run) -> str:
-    """Say where a tunnel leads on this machine."""
+    """Return the port on this machine that a tunnel leads to."""
     found = re.search(r"--url http://(127\.0\.0\.1:[0-9]+) ", " ".join(tunnel.argv))
     assert found
     return found[1]
 
 
 def parametrized(cases: dict[str, Case], marks: dict[str, pytest.MarkDecorator]) -> list[Any]:
-    """Give the table's rows to ``pytest.mark.parametrize``: slow, unless their mark is another.
+    """Return the table's rows as ``pytest.mark.parametrize``: slow, unless they have another mark.
 
     What runs a model stays in the process that has the fixtures for it (tests/conftest.py).
     """

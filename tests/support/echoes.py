@@ -1,4 +1,4 @@
-"""Speech, rooms and phones that return what they hear, for tests of the echo canceller."""
+"""Speech, rooms and phones with an echo, for tests of the echo canceller."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 
 
 def speech(secs: float, *, caller: bool = False, pause_s: float = 1.0) -> Floats:
-    """Give speech at 8 kHz, float32 [secs * 8000]: the caller's clip or the bot's, repeated."""
+    """Return speech at 8 kHz, float32 [secs * 8000]: the caller's clip or the bot's, repeated."""
     clip = _read(CALLER_FILE if caller else GREETING_FILE)
     one = np.concatenate((0.5 * clip, np.zeros(int(pause_s * PHONE_RATE_HZ))))
     total = int(secs * PHONE_RATE_HZ)
@@ -36,12 +36,12 @@ def _read(path: Path) -> Floats:
 
 
 def clips() -> list[Floats]:
-    """Give what the callers of a rehearsal say, as far as it lasts two seconds: 8 kHz, float32."""
+    """Return the rehearsal caller's clips, at least two seconds each: 8 kHz, float32."""
     return [clip for path in sorted(CLIPS.glob("*/*.flac")) if len(clip := _read(path)) > 2 * PHONE_RATE_HZ]
 
 
 def talk(rng: np.random.Generator, voices: Sequence[Floats], secs: float) -> Floats:
-    """Give somebody who talks, with pauses: float32 [secs * 8000]."""
+    """Return speech with pauses: float32 [secs * 8000]."""
     said: list[Floats] = []
     while sum(map(len, said)) < secs * PHONE_RATE_HZ:
         said += [voices[int(rng.integers(len(voices)))], silence(rng.uniform(0.1, 2))]
@@ -49,17 +49,17 @@ def talk(rng: np.random.Generator, voices: Sequence[Floats], secs: float) -> Flo
 
 
 def silence(secs: float) -> Floats:
-    """Give nothing: float32 [secs * 8000]."""
+    """Return silence: float32 [secs * 8000]."""
     return np.zeros(int(secs * PHONE_RATE_HZ), np.float32)
 
 
 def later(samples: Floats, secs: float) -> Floats:
-    """Give the same after a delay, as long as before."""
+    """Return the delayed signal, of the same length."""
     return np.concatenate((silence(secs), samples))[: len(samples)]
 
 
 def echo(samples: Floats, delay_ms: float, loss_db: float, *, seed: int = 0) -> Floats:
-    """Give what comes back from a room of 80 ms reverberation."""
+    """Return the echo of a room of 80 ms reverberation."""
     count = PHONE_RATE_HZ * 80 // 1000
     rng = np.random.default_rng(seed)
     room = rng.standard_normal(count) * np.exp(-6.9 * np.arange(count) / count)
@@ -70,11 +70,11 @@ def echo(samples: Floats, delay_ms: float, loss_db: float, *, seed: int = 0) -> 
 
 
 def on_the_phone(samples: Floats) -> NDArray[np.int16]:
-    """Give samples as µ-law leaves them: int16."""
+    """Return the samples after µ-law coding: int16."""
     pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     return np.frombuffer(g711.decode(g711.encode(pcm)), "<i2")
 
 
 def power_db(samples: NDArray[np.int16]) -> float:
-    """Give the power of samples, in dB of full scale."""
+    """Return the power of samples, in dB of full scale."""
     return float(10 * np.log10(np.mean((samples / 32768.0) ** 2) + 1e-12))

@@ -1,4 +1,4 @@
-"""Takes the place of sleep in tests."""
+"""Replaces sleep in tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 class Naps:
-    """Notes how long somebody would have slept, and lets the others run instead."""
+    """Records the requested sleeps, and yields to other tasks instead."""
 
     def __init__(self) -> None:
         self.secs: list[float] = []

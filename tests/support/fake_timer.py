@@ -1,4 +1,4 @@
-"""Takes the place of timers in tests."""
+"""Replaces timers in tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from moshi_phone.runtime.retries import Cancel
 
 
 class Laters:
-    """Notes what shall run after a pause, and runs it when the test says so.
+    """Records delayed callbacks, and runs them when the test says so.
 
     Attributes:
         secs: the pauses that were asked for, in order.
@@ -30,7 +30,7 @@ class Laters:
         return cancel
 
     def run(self) -> None:
-        """Let the pauses be over."""
+        """Run the delayed callbacks now."""
         work, self._work = self._work, []
         for one in work:
             one()

@@ -1,4 +1,4 @@
-"""A stranger who floods the server from a process of its own, over real sockets.
+"""A stranger who floods the server from a separate process, over real sockets.
 
 ``python -m tests.support.floods KIND HOST:PORT --connections 16 --secs 5`` sends as fast as it is taken, and
 connects again whenever it is cut off. It prints how many connections and bytes that took.
@@ -45,34 +45,34 @@ def _endlessly(data: bytes) -> Iterator[bytes]:
 
 
 def frames_after_our_close(sock: socket.socket) -> Iterator[bytes]:
-    """Be refused (media before a start), and go on with the smallest messages there are."""
+    """Be refused (media before a start), and keep sending the smallest messages."""
     _upgrade(sock)
     yield MEDIA
     yield from _endlessly(EMPTY)
 
 
 def pings_after_our_close(sock: socket.socket) -> Iterator[bytes]:
-    """Be refused, and go on with pings."""
+    """Be refused, and keep sending pings."""
     _upgrade(sock)
     yield MEDIA
     yield from _endlessly(frame(PING) * 10_000)
 
 
 def pieces_after_our_close(sock: socket.socket) -> Iterator[bytes]:
-    """Be refused, and go on with messages of two pieces."""
+    """Be refused, and keep sending messages of two fragments."""
     _upgrade(sock)
     yield MEDIA
     yield from _endlessly((frame(TEXT, last=False) + frame(CONTINUATION)) * 5_000)
 
 
 def messages_before_start(sock: socket.socket) -> Iterator[bytes]:
-    """Send what is JSON and no start."""
+    """Send JSON that is not a start."""
     _upgrade(sock)
     yield from _endlessly(frame(TEXT, b"{}") * 5_000)
 
 
 def long_messages_before_start(sock: socket.socket) -> Iterator[bytes]:
-    """Send long JSON that is no start."""
+    """Send long JSON that is not a start."""
     _upgrade(sock)
     yield from _endlessly(frame(TEXT, b"[" + b"{}," * 15_000 + b"{}]"))
 
@@ -89,26 +89,26 @@ def chunks_to_webhook(sock: socket.socket) -> Iterator[bytes]:
 
 
 def pipelined_requests(sock: socket.socket) -> Iterator[bytes]:
-    """Send short requests without waiting for answers, which are read."""
+    """Send short requests without waiting for the responses, which are read."""
     threading.Thread(target=_swallow, args=(sock,), daemon=True).start()
     yield from _endlessly(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n" * 500)
 
 
 def many_headers(sock: socket.socket) -> Iterator[bytes]:
-    """Send requests whose head is full of the shortest headers there are."""
+    """Send requests whose head is full of minimal headers."""
     threading.Thread(target=_swallow, args=(sock,), daemon=True).start()
     yield from _endlessly(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"a:\r\n" * 3_900 + b"\r\n")
 
 
 def webhooks_with_long_forms(sock: socket.socket) -> Iterator[bytes]:
-    """Send forms that nobody signed, as long as a form may be."""
+    """Send unsigned forms of maximal length."""
     threading.Thread(target=_swallow, args=(sock,), daemon=True).start()
     form = b"&".join(b"%d=" % n for n in range(499)).ljust(65_000, b"x")
     yield from _endlessly(POST % (b"twiml", b"Content-Length: %d" % len(form)) + form)
 
 
 def connections(sock: socket.socket) -> Iterator[bytes]:
-    """Connect, and go."""
+    """Connect and disconnect."""
     yield b""
 
 
@@ -137,7 +137,7 @@ def _swallow(sock: socket.socket) -> None:
 
 
 class Flooder:
-    """Floods from several threads, a connection each at a time."""
+    """Floods from several threads, one connection each at a time."""
 
     def __init__(self, flood: Flood, host: str, port: int) -> None:
         self.sent_bytes = 0
@@ -146,7 +146,7 @@ class Flooder:
         self._address = (host, port)
 
     def run(self, connections: int, secs: float) -> None:
-        """Flood for so long."""
+        """Flood for a given time."""
         until_s = time.monotonic() + secs
         for _ in range(connections):
             threading.Thread(target=self._raise_if_stopping, args=(until_s,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""An engine, and a disk, that do not end: ``--engine tests.support.hanging_engine:HangingEngine``.
+"""An engine and a disk that hang: ``--engine tests.support.hanging_engine:HangingEngine``.
 
 What hangs is named by the variable HANGS.
 """
@@ -18,26 +18,26 @@ _tasks: list[asyncio.Task[None]] = []
 
 
 class HangingSession(ToneSession):
-    """Hangs where it is told to."""
+    """Hangs as configured."""
 
     def feed(self, pcm: Pcm) -> None:
-        """Answer, or never come back."""
+        """Answer, or never return."""
         while _hangs("loop"):
             time.sleep(1)
         super().feed(pcm)
 
     async def close(self) -> None:
-        """End the call, or never."""
+        """End the call, or never return."""
         if _hangs("session"):
             await _deaf()
         await super().close()
 
 
 class HangingEngine(ToneEngine):
-    """Hangs where it is told to."""
+    """Hangs as configured."""
 
     async def start(self, progress: duplex.Progress) -> None:
-        """Begin what will not end."""
+        """Start something that never ends."""
         await super().start(progress)
         if _hangs("executor"):
             asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
@@ -51,12 +51,12 @@ class HangingEngine(ToneEngine):
             await _deaf()
 
     def open_session(self, request: duplex.CallOverrides = duplex.NO_OVERRIDES) -> ToneSession:
-        """Give a session."""
+        """Open a session."""
         super().open_session(request)
         return HangingSession(self)
 
     async def stop(self) -> None:
-        """Stop, or never."""
+        """Stop, or never return."""
         if _hangs("stop"):
             await _deaf()
 

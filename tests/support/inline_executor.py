@@ -1,4 +1,4 @@
-"""An executor without a thread: what is submitted has been done when ``submit`` returns.
+"""An executor without a thread: submitted work is done when ``submit`` returns.
 
 For simulated time, where a thread's work would be late by any amount.
 """

@@ -1,4 +1,4 @@
-"""What was logged during a test."""
+"""Log lines of a test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Logged:
-    """The log's lines, from debug upwards."""
+    """The log's lines, from level DEBUG."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -25,7 +25,7 @@ class Logged:
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """All lines."""
         return "".join(self.lines)
 
     async def says(self, words: str) -> None:
@@ -36,7 +36,7 @@ class Logged:
             await future
 
     def take(self, line: object) -> None:
-        """Take one line; it may come from any thread."""
+        """Record one line, from any thread."""
         self.lines.append(str(line))
         for words, future in [one for one in self._waiting if one[0] in self.text]:
             self._waiting.remove((words, future))
@@ -50,7 +50,7 @@ def _with_call(record: Record) -> str:
 
 @contextmanager
 def logged_lines() -> Iterator[Logged]:
-    """Note what is logged while the block runs."""
+    """Record log lines while the block runs."""
     logs = Logged()
     sink = logger.add(logs.take, level="DEBUG", format=_with_call)
     try:
@@ -61,7 +61,7 @@ def logged_lines() -> Iterator[Logged]:
 
 @contextmanager
 def log_put_back() -> Iterator[None]:
-    """Let the program set the log as it likes while the block runs; then it is as the tests have it."""
+    """Let the program configure the log while the block runs; restore the tests' configuration afterwards."""
     root, shown = logging.getLogger(), warnings.showwarning
     handlers, level = root.handlers[:], root.level
     try:

@@ -1,4 +1,4 @@
-"""What README.md and the pages of docs/ print: code, and commands to type."""
+"""Code and commands in README.md and docs/."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _COMMENT = re.compile(r"\s+# .*")
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
-    """The code of a page: its language, and its text."""
+    """Return a page's code blocks: language and text."""
     return _BLOCK.findall(page.read_text())
 
 
 def commands_in_blocks(page: Path) -> list[str]:
-    """The lines of a page's shell blocks that are typed: those behind ``$`` where there is one."""
+    """Return the typed lines of a page's shell blocks: those behind ``$`` if there is one."""
     found = list[str]()
     for language, block in blocks(page):
         if language not in SHELL:
@@ -37,15 +37,15 @@ def commands_in_blocks(page: Path) -> list[str]:
 
 
 def commands_in_text(page: Path) -> list[str]:
-    """The commands within a page's sentences."""
+    """Return the commands within a page's sentences."""
     return [span for span in _spans(page) if _COMMAND.fullmatch(span)]
 
 
 def options_in_text(page: Path) -> list[str]:
-    """The options, with their values where they have one, within a page's sentences."""
+    """Return the options within a page's sentences, with their values if they have one."""
     return [span for span in _spans(page) if _OPTIONS.fullmatch(span)]
 
 
 def _spans(page: Path) -> list[str]:
-    """What stands between backticks, each on one line."""
+    """Return the text between backticks, each on one line."""
     return [" ".join(span.split()) for span in _INLINE.findall(_BLOCK.sub("", page.read_text()))]

@@ -30,7 +30,7 @@ Arrows = dict[str, set[str]]
 
 @dataclass(frozen=True)
 class Module:
-    """What is counted of one file.
+    """Counts of one file.
 
     Attributes:
         name: dotted, relative to the root.
@@ -54,7 +54,7 @@ class Module:
 
 
 def measure(path: Path, root: Path) -> Module:
-    """Count one file."""
+    """Measure one file."""
     source = path.read_text(encoding="utf-8")
     tree = ast.parse(source)
     functions = [

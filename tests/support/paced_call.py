@@ -1,4 +1,4 @@
-"""A caller who keeps real time, and says for each frame when it was heard again: for lines that mirror."""
+"""A real-time caller of a mirror that records the delay of each frame."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _LAST_FRAME_SECS = 5
 
 
 def _tone() -> bytes:
-    """Give a second of a tone, which no playout control shortens: µ-law."""
+    """Return a second of a tone, which no playout control shortens: µ-law."""
     times = np.arange(PHONE_RATE_HZ) / PHONE_RATE_HZ
     return g711.encode(pcm.to_bytes((0.3 * np.sin(2 * np.pi * 400 * times)).astype(np.float32)))
 
 
 @dataclass
 class PacedCall:
-    """What one caller sent and heard.
+    """The frames that a caller sent and received.
 
     Attributes:
         sent_frames: whole frames of 80 ms that were said.
@@ -47,18 +47,18 @@ class PacedCall:
 
     @property
     def lost_frames(self) -> int:
-        """How many never came back."""
+        """The number of frames that never returned."""
         return self.sent_frames - len(self.delays_ms)
 
     def p95_ms(self, from_s: float = 0, to_s: float = math.inf) -> float:
-        """Give the 95th percentile of the delays of what was said between two times of the call."""
+        """Return the 95th percentile of the delays of frames sent between two times of the call."""
         said = enumerate(self.delays_ms)
         delays_ms = [delay for n, delay in said if from_s * 1000 <= n * FRAME_MS < to_s * 1000]
         return float(np.percentile(delays_ms, 95))
 
 
 async def paced_call(address: str, secs: float, *, call_sid: str = "CA" + "c" * 32) -> PacedCall:
-    """Call a line that mirrors, talk for so long, and hang up.
+    """Call a mirror, talk for a given time, and hang up.
 
     Args:
         address: ``HOST:PORT``.

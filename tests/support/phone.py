@@ -1,4 +1,4 @@
-"""A phone company with real sockets: the server of a test, and a caller who speaks Twilio's protocol."""
+"""A test's server on real sockets, and a caller with Twilio's protocol."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def start_message(
     media_format: dict[str, Any] | None = None,
     call_sid: str = "CA1",
 ) -> dict[str, Any]:
-    """Write a start message as Twilio does."""
+    """Return a start message as Twilio sends it."""
     message: dict[str, Any] = build_start(
         StreamIdentity(sid, "AC1", call_sid), 1, custom_parameters=parameters
     )
@@ -41,7 +41,7 @@ def start_message(
 
 @asynccontextmanager
 async def serving(line: ServerState, port: int = 0) -> AsyncIterator[str]:
-    """Serve a line on this machine, by default on a free port, its engine started; gives its address."""
+    """Serve on this machine, by default on a free port, with a started engine; yield its address."""
     await line.startup.run(line.engine, lambda _: None)
     try:
         async with serving_app(uvicorn_config(create_app(line, run_call)), port) as address:
@@ -53,7 +53,7 @@ async def serving(line: ServerState, port: int = 0) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def serving_app(config: uvicorn.Config, port: int = 0) -> AsyncIterator[str]:
-    """Serve any app on a port of this machine (0: a free one); gives ``127.0.0.1:PORT``."""
+    """Serve any app on a port of this machine (0: a free one); yield ``127.0.0.1:PORT``."""
     listener = listen("127.0.0.1", port)
     listener.listen()  # uvicorn would, a moment later: who connects now waits
     server = uvicorn.Server(config)
@@ -83,7 +83,7 @@ class Phone:
     async def calling(
         cls, address: str, start: dict[str, Any] | None = None, path: str = "/stream"
     ) -> AsyncIterator[Phone]:
-        """Connect and send what a call begins with."""
+        """Connect and send the first messages of a call."""
         # Without a limit: what nobody has read would hold up the other side's close, for 10 s.
         async with connect(f"ws://{address}{path}", max_queue=None) as socket:
             start = start or start_message()
@@ -97,7 +97,7 @@ class Phone:
         await self.socket.send(json.dumps(message))
 
     async def say(self, mulaw: bytes = SILENT_PACKET, times: int = 1) -> None:
-        """Send packets at once; the line does not mind callers who are quick."""
+        """Send packets at once; the server accepts fast callers."""
         for _ in range(times):
             sent = self.packets_sent
             await self.send(
@@ -106,7 +106,7 @@ class Phone:
             self.packets_sent += 1
 
     async def listen(self, frames: int) -> bytes:
-        """Wait for so many frames of 80 ms to be sent, and give all that was heard since the start."""
+        """Wait for frames of 80 ms, and return all audio received since the start."""
         wanted = len(self.heard) + frames * 640
         while len(self.heard) < wanted:
             message = json.loads(await self.socket.recv())
@@ -117,7 +117,7 @@ class Phone:
         return self.heard
 
     async def closed(self) -> tuple[int, str]:
-        """Wait until the other side closes; gives code and reason."""
+        """Wait until the other side closes; return code and reason."""
         try:
             while True:
                 await self.socket.recv()

@@ -1,4 +1,4 @@
-"""Ports for servers that cannot be given an open socket."""
+"""Ports for servers that cannot take an open socket."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LOWEST, _HIGHEST = 20_000, 32_000  # below those that systems give out by thems
 
 
 def free_ports(count: int = 1) -> int:
-    """Give the first of so many TCP ports of 127.0.0.1 in a row that nobody has."""
+    """Return the first of several consecutive free TCP ports of 127.0.0.1."""
     while True:
         first = _LOWEST + secrets.randbelow(_HIGHEST - _LOWEST - count)
         with ExitStack() as probes:

@@ -1,4 +1,4 @@
-"""The program as a person runs it: a process of its own, its lines as they come."""
+"""The program as a user runs it: a separate process, with its lines as they are printed."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """The process, to look at from outside."""
+        """The process ID, for observation from outside."""
         return self._process.pid
 
     async def says(self, words: str) -> str:
-        """Wait for a line with these words; gives the line."""
+        """Wait for a line with these words; return the line."""
         while True:
             line = await self._line()
             if words in line:
@@ -41,18 +41,18 @@ class Program:
             assert line, f"it ended without saying {words!r}:\n{self.said}"
 
     async def ends(self) -> int:
-        """Wait for its end; gives its exit code."""
+        """Wait for its end; return its exit code."""
         while await self._line():
             pass
         return await self._process.wait()
 
     def deafen(self) -> None:
-        """Read no more of it: from now on it writes into a pipe without an end."""
+        """Stop reading its output: from now on it writes into a pipe that nothing reads."""
         assert self._process.stdout is not None
         self._process.stdout._transport.close()  # type: ignore[attr-defined]
 
     async def wait(self) -> int:
-        """Wait for its end without reading it; gives its exit code."""
+        """Wait for its end without reading its output; return its exit code."""
         return await self._process.wait()
 
     def signal(self, number: signal.Signals) -> None:
@@ -74,7 +74,7 @@ async def program(
     folder: str = "/",  # a .env of whoever runs the tests is not found from there
     interpreter: str = sys.executable,
 ) -> AsyncIterator[Program]:
-    """Run it with nothing but this environment and some patience; ends it if it has not ended.
+    """Run the program with this environment only; kill it at the end if it still runs.
 
     Args:
         arguments: the program's.
@@ -106,7 +106,7 @@ async def program(
 
 
 def account(twilio: FakeTwilioApi, cloudflared: Path | None = None) -> dict[str, str]:
-    """The environment of somebody who has an account, and cloudflared."""
+    """Return the environment of a user with an account, and cloudflared."""
     environment = {
         "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
         "TWILIO_AUTH_TOKEN": AUTH_TOKEN,

@@ -1,4 +1,4 @@
-"""A peer who does what no library lets him: half a request, pings without reading, silence."""
+"""A peer that does what no library allows: half a request, pings without reading, silence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _READ_BYTES = 4_096
 
 
 def frame(opcode: int, payload: bytes = b"", *, last: bool = True) -> bytes:
-    """Write a WebSocket frame as a client does."""
+    """Return a WebSocket frame as a client sends it."""
     head = bytes([opcode | (0x80 if last else 0)])
     if len(payload) < 126:
         return head + bytes([0x80 | len(payload)]) + _MASK + payload
@@ -26,23 +26,23 @@ def frame(opcode: int, payload: bytes = b"", *, last: bool = True) -> bytes:
 
 
 def text(message: dict[str, Any]) -> bytes:
-    """Write a JSON message as a frame."""
+    """Return a JSON message as a frame."""
     return frame(TEXT, json.dumps(message).encode())
 
 
 @dataclass
 class RawSocket:
-    """A TCP connection; nothing is read but by ``read``."""
+    """A TCP connection; data is read by ``read`` only."""
 
     sock: socket.socket
 
     async def send(self, data: bytes, *, within_secs: float = 10.0) -> None:
-        """Send all of it, or fail: ConnectionError when cut off, TimeoutError when nobody takes it."""
+        """Send everything, or fail: ConnectionError if cut off, TimeoutError if the server reads nothing."""
         async with asyncio.timeout(within_secs):
             await asyncio.get_running_loop().sock_sendall(self.sock, data)
 
     async def read(self, within_secs: float = 10.0) -> bytes:
-        """Read until the other side closes; gives what came."""
+        """Read until the other side closes; return the data."""
         got = b""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(within_secs):

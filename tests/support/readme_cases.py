@@ -1,4 +1,4 @@
-"""How each command that README.md prints is run as it is printed, and what has to be seen then.
+"""How each command that README.md prints is run as printed, and what it must show.
 
 What a case puts in place of something that a test cannot have (an account, a tunnel, an accelerator, weights)
 comes by the environment, by ``.env`` or by files, so that the command stays as it is.
@@ -54,7 +54,7 @@ async def talks_in_a_browser(hour: FirstHour) -> None:
 
 
 async def collects_its_tests(hour: FirstHour) -> None:
-    """It cannot run within itself: that it starts and finds tests is as far as it goes."""
+    """It cannot run within itself: the check ends when it has started and found tests."""
     told = await hour.told(command=f"{hour.command} --collect-only tests/runtime tests/test_readme.py")
     assert "tests/test_readme.py" in told
     assert int(re.findall(r"(\d+)(?:/\d+)? tests collected", told)[-1]) > 50
@@ -65,7 +65,7 @@ async def is_whole_bash(hour: FirstHour) -> None:  # it cannot run within itself
 
 
 async def installs_uv(hour: FirstHour) -> None:
-    """A wheel of our own stands in for uv's, which comes from the network."""
+    """Our own wheel replaces uv's, which would come from the network."""
     with zipfile.ZipFile(hour.folder / "uv-0-py3-none-any.whl", "w") as wheel:
         script = zipfile.ZipInfo("uv-0.data/scripts/uv")
         script.external_attr = 0o100755 << 16  # a file that can be run
@@ -96,7 +96,7 @@ async def finds_everything(hour: FirstHour) -> None:
 
 
 async def rings(hour: FirstHour) -> None:
-    """The log has the lines that the README prints; a call comes in; the number goes back."""
+    """The log has the lines that the README prints; a call arrives; the number is restored."""
     (printed,) = [text for language, text in blocks(README) if language == "console"]
     expected = [line[20:] for line in printed.splitlines() if line.startswith("20")]
     assert len(expected) == 3
@@ -148,7 +148,7 @@ async def calls_somebody(hour: FirstHour) -> None:
 
 
 async def fetches_and_measures(hour: FirstHour) -> None:
-    """``download``, and ``bench``, which stands below it and takes what is there.
+    """``download``, and the ``bench`` below it, which uses the downloaded files.
 
     A tiny model of the hub's stands in for Kyutai's, whose sizes are known and would be missed.
     """
@@ -192,7 +192,7 @@ async def hears_the_caller_s_words(hour: FirstHour) -> None:
 
 
 async def looks_for_the_server(hour: FirstHour) -> None:
-    """There is no machine of that name here, and the program says so.
+    """No machine of that name exists here, and the program reports it.
 
     That calls are answered by servers elsewhere is shown in tests/test_servers_elsewhere.py.
     """
@@ -241,7 +241,7 @@ async def takes_settings_from_a_file(hour: FirstHour) -> None:
 
 
 async def wants_a_password_for_the_page(hour: FirstHour) -> None:
-    """In public it needs ``--web`` and ``MOSHI_WEB_PASSWORD``."""
+    """A public server needs ``--web`` and ``MOSHI_WEB_PASSWORD``."""
     public = {"PUBLIC_URL": "https://phone.example.com", "TWILIO_AUTH_TOKEN": AUTH_TOKEN, **PARROT}
     async with hour.types(public) as run:
         assert await run.ends() == 2, run.said

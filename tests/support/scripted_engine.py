@@ -1,4 +1,4 @@
-"""An engine whose turn-taking is known: what a measure must find, and a rehearsal must judge."""
+"""An engine with known turn-taking, as the reference of measurements and rehearsals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REST_S = 0.1  # a clip of which so much is still to come is not over
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How it talks.
+    """The engine's turn-taking.
 
     Attributes:
         answer_ms: how long after the caller's end it begins to answer.
@@ -53,7 +53,7 @@ def _voice(name: str) -> Pcm:
 
 
 class ScriptedSession(duplex.DuplexSession):
-    """One call. It knows the caller's clips, so it knows a pause from an end, as a good model would."""
+    """One call. It knows the caller's clips, so it can tell a pause from an end, as a good model would."""
 
     dropped_frames = 0
 
@@ -112,7 +112,7 @@ class ScriptedSession(duplex.DuplexSession):
         self._starts_at_s = self._last_loud_s + how.answer_ms / 1000  # unless the caller speaks on
 
     def _goes_on(self, spoken_s: float) -> bool:
-        """Say whether the clip that the caller speaks is not over: it is the one with these levels."""
+        """Return whether the caller's clip with these levels continues."""
         if self._asked_at_s == self._last_loud_s:
             return self._is_going_on
         self._asked_at_s = self._last_loud_s
@@ -140,7 +140,7 @@ class ScriptedSession(duplex.DuplexSession):
         return self._said < len(self._speaking)
 
     def _next(self) -> Pcm:
-        """Give the frame that sounds from now on."""
+        """Return the next frame to play."""
         begin_s = self._heard / SAMPLE_RATE_HZ
         out = np.zeros(FRAME_SAMPLES, np.float32)
         if self._stops_at_s is not None:
@@ -199,7 +199,7 @@ class ScriptedEngine(duplex.DuplexEngine):
 
 @cache
 def _levels() -> list[NDArray[np.float64]]:
-    """The caller's clips: the level of each slice, from the first loud one to the last."""
+    """Return the level of each slice of the caller's clips, from the first loud one to the last."""
     found = []
     for path in sorted(CLIPS.glob("*/*.flac")):
         samples, rate_hz = soundfile.read(path)

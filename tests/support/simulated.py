@@ -63,7 +63,7 @@ class SimulatedPhone:
     async def talk(
         self, samples: NDArray[np.float32], *, late_s: Sequence[float] = ()
     ) -> NDArray[np.float32]:
-        """Speak (8 kHz), hang up, and give what the ear heard (8 kHz, on the same clock).
+        """Speak (8 kHz), hang up, and return the audio heard (8 kHz, on the same clock).
 
         Args:
             samples: what is said.
@@ -92,7 +92,7 @@ class SimulatedPhone:
         return pcm.to_float(g711.decode(self.playback.heard(loop.time()).tobytes()))
 
     async def converse(self, next_packet: Callable[[NDArray[np.int16]], bytes | None]) -> bytes:
-        """Let somebody who reacts speak: gives all that was said."""
+        """Let a reacting caller speak; return all that was said."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         self.playback = Playback(began_s)

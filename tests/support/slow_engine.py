@@ -1,4 +1,4 @@
-"""An engine that takes its time to load, and says when it begins and ends; for ``--engine MODULE:CLASS``."""
+"""An engine that loads slowly, and prints when loading starts and ends; for ``--engine MODULE:CLASS``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of a small tree are those that one counts by hand."""
+"""The measurements of a small tree equal those counted by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_one_file(tmp_path: Path) -> None:
     assert (module.comments, module.docstring_lines, module.functions) == (2, 1, [(2, 2)])
 
 
-def test_what_counts(tmp_path: Path) -> None:
+def test_lines_comments_and_docstrings_are_counted(tmp_path: Path) -> None:
     for name in ("a/one.py", "tests/test_one.py", ".venv/x.py", "docs/pictures.py", "vendor/theirs.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(SOURCE.replace("def f", "def test_f") if "test" in name else SOURCE)

@@ -1,4 +1,4 @@
-"""The ``config.json`` of a model of Moshi's shape, in small. It imports nothing of a framework."""
+"""The ``config.json`` of a small model of Moshi's structure. It imports no framework."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def tiny_config(
     codebooks: int = 8,
     slices: int | None = None,
 ) -> dict[str, Any]:
-    """Make a ``config.json`` for a model that steps in milliseconds on any processor.
+    """Return a ``config.json`` for a model that steps in milliseconds on any CPU.
 
     With Mimi, ``card`` and ``codebooks`` must be left as they are; without it, fewer are faster.
 

@@ -1,4 +1,4 @@
-"""A tiny speech-to-text model of Kyutai's kind, with random values that numpy gives: the same everywhere.
+"""A tiny speech-to-text model of Kyutai's kind, with random values from numpy, the same on every machine.
 
 ``listening_golden.json`` beside the tests holds what Kyutai's PyTorch code makes of it; this writes it anew,
 in an environment of its own (``pip install torch==2.13.0 moshi==0.2.13 numpy``), from the repository's root:
@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).parents[1] / "engines" / "moshi" / "listening_golden.jso
 
 
 def listening_config(**changes: Any) -> dict[str, Any]:
-    """A ``config.json`` as Kyutai's has it, in small."""
+    """Return a ``config.json`` like Kyutai's, for a small model."""
     return {
         "card": CARD,
         "n_q": CODEBOOKS,
@@ -49,7 +49,7 @@ def listening_config(**changes: Any) -> dict[str, Any]:
 
 
 def listening_weights(seed: int = 0, card: int = CARD) -> dict[str, NDArray[np.float32]]:
-    """Values by moshi_mlx's names, float32, scaled so that the text varies as a real one's does."""
+    """Return values by moshi_mlx's names, float32, scaled so that the text varies as a real one's does."""
     rng = np.random.default_rng(seed)
     hidden = 11 * DIM // 4
     shapes = {
@@ -73,12 +73,12 @@ def listening_weights(seed: int = 0, card: int = CARD) -> dict[str, NDArray[np.f
 
 
 def caller(frames: int = FRAMES, seed: int = 1) -> NDArray[np.uint32]:
-    """uint32 ``[frames, 32]``: what a caller says."""
+    """Return a caller's tokens, uint32 ``[frames, 32]``."""
     return np.random.default_rng(seed).integers(0, CARD, (frames, CODEBOOKS)).astype(np.uint32)
 
 
 def pytorch_names(weights: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """The same values under the names, and in the shapes, of Kyutai's PyTorch files."""
+    """Return the same values with the names and shapes of Kyutai's PyTorch files."""
     theirs = {}
     for name, value in weights.items():
         their_name = name.replace("audio_embs.", "emb.").replace("in_proj.weight", "in_proj_weight")
@@ -90,7 +90,7 @@ def pytorch_names(weights: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[
 
 
 def write_tiny_listening(folder: Path, *, pytorch: bool = False, **changes: Any) -> Path:
-    """Write a whole checkpoint in the layout of Kyutai's repos, without Mimi; gives the folder."""
+    """Write a whole checkpoint in the layout of Kyutai's repos, without Mimi; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     config = listening_config(tokenizer_name="tokenizer.model", moshi_name="model.safetensors", **changes)
     (folder / "config.json").write_text(json.dumps(config))
@@ -105,7 +105,7 @@ def write_tiny_listening(folder: Path, *, pytorch: bool = False, **changes: Any)
 
 
 def write_golden(path: Path) -> None:
-    """Let Kyutai's PyTorch code listen; its first frame is replaced by start tokens, so 399 are compared."""
+    """Run Kyutai's PyTorch code; it replaces its first frame by start tokens, so 399 are compared."""
     import torch  # type: ignore[import-not-found] # noqa: PLC0415 - not there in the project's environment
     from moshi.models.lm import LMGen, LMModel  # type: ignore[import-not-found] # noqa: PLC0415
 

@@ -30,7 +30,7 @@ from tests.support.tiny_config import tiny_config
 
 
 def tiny_lm(quantization: Quantization | None = None, *, seed: int = 0, **config: int) -> Lm:
-    """A language model of its own, in memory; ``config`` as ``tiny_config`` takes it."""
+    """Return a separate language model in memory; ``config`` as ``tiny_config`` accepts it."""
     sizes = LmConfig.from_config_dict(tiny_config(**config))
     return randomize(build(sizes, quantization), quantization, seed=seed)
 

@@ -23,7 +23,7 @@ CARD = 2048  # the silence and the sine that go with prompts are tokens of Mimi'
 def personaplex_config(
     *, dim: int = 64, layers: int = 2, text_card: int = 100, context: int = 3000, depformer_layers: int = 2
 ) -> dict[str, Any]:
-    """Make its ``config.json``, with sizes (NVIDIA's own has none)."""
+    """Return its ``config.json``, with sizes (NVIDIA's own has none)."""
     return tiny_config(
         dim=dim,
         layers=layers,
@@ -36,7 +36,7 @@ def personaplex_config(
 
 
 def personaplex_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of such a checkpoint."""
+    """Return name and shape of every tensor of such a checkpoint."""
     dim, depth_dim = config["dim"], config["depformer_dim"]
     hidden, depth_hidden = 11 * dim // 4, 11 * depth_dim // 4
     shapes: dict[str, tuple[int, ...]] = {

@@ -1,4 +1,4 @@
-"""Tiny models whose words make sentences, so that a transcript of a few seconds has many lines."""
+"""Tiny models whose words form sentences, so that a transcript of a few seconds has many lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ENDING = 6  # one piece of so many ends a sentence: a line of one or two second
 
 
 def with_sentences(model: Path, folder: Path) -> Path:
-    """Link to a checkpoint's files, but for its tokenizer; gives the folder.
+    """Link a checkpoint's files, except for its tokenizer; return the folder.
 
     Args:
         model: a checkpoint with ``config.json``.

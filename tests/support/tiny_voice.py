@@ -1,4 +1,4 @@
-"""A random voice for a tiny PersonaPlex, in the file that NVIDIA's code would have saved of it."""
+"""A random voice for a tiny PersonaPlex, in the format that NVIDIA's code saves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes files as ``torch.save`` writes them, without torch: good ones, and ones that were made to harm."""
+"""Writes files as ``torch.save`` does, without torch: valid ones, and malicious ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Stored:
 
 
 class Pickler(pickle._Pickler):
-    """Writes what torch's pickles hold, without torch."""
+    """Writes torch's pickles without torch."""
 
     def save(self, obj: Any, save_persistent_id: bool = True) -> None:
         if isinstance(obj, Global):

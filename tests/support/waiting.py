@@ -1,4 +1,4 @@
-"""Waits for what other tasks, threads or processes bring about, where nothing tells of it."""
+"""Waits for a condition that other tasks, threads or processes bring about without a notification."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 
 async def until(condition: Callable[[], object], within_secs: float = 20.0) -> None:
-    """Wait until something is so; TimeoutError if it is not within that time."""
+    """Wait until a condition holds; raise TimeoutError if it does not within that time."""
     async with asyncio.timeout(within_secs):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
 def wait_until(condition: Callable[[], object], within_secs: float = 60.0) -> None:
-    """Wait, outside an event loop, until something is so; it fails if it is not within that time."""
+    """Wait, outside an event loop, until a condition holds; fail if it does not within that time."""
     deadline_s = time.monotonic() + within_secs
     while not condition():
         assert time.monotonic() < deadline_s

@@ -1,4 +1,4 @@
-"""A server and somebody who posts Twilio's forms to it, signed as Twilio signs them."""
+"""A server, and a client that posts Twilio's forms to it, signed as by Twilio."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORM = {"CallSid": CALL, "From": CALLER, "To": "+15005550006", "CallStatus": "ri
 
 @dataclass
 class WebhookServer:
-    """A line that serves, and who asks it things."""
+    """A running server, and a client of its webhooks."""
 
     line: ServerState
     engine: FakeEngine
@@ -30,7 +30,7 @@ class WebhookServer:
     async def post(
         self, path: str, body: bytes | None = None, signature: str | None = "", **fields: str
     ) -> tuple[int, str]:
-        """Post a form as Twilio does, signed as Twilio does unless said otherwise."""
+        """Post a form as Twilio does, signed as by Twilio unless stated otherwise."""
         form = {**FORM, **fields}
         if signature == "":
             signature = RequestValidator(AUTH_TOKEN).compute_signature(PUBLIC + path, form)

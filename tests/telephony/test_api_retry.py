@@ -1,4 +1,4 @@
-"""telephony/api_retry.py: what cannot be asked now is asked again, what is certainly wrong is said."""
+"""telephony/api_retry.py: temporary failures are retried, permanent ones are raised."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WRONG = TwilioError("the account is closed")
 
 
 class Api:
-    """Answers as it is told, and then well."""
+    """Gives the configured answers, and then successes."""
 
     def __init__(self, *answers: Exception | None) -> None:
         self._answers = list(answers)
@@ -29,18 +29,18 @@ class Api:
             raise error
 
 
-async def test_what_is_answered_at_once_is_done() -> None:
+async def test_a_successful_request_is_not_repeated() -> None:
     api = Api()
     assert await ApiRetry("point", Naps()).run(api.ask)
     assert api.asked == 1
 
 
-async def test_what_is_certainly_wrong_is_raised() -> None:
+async def test_a_permanent_error_is_raised() -> None:
     with pytest.raises(TwilioError, match="closed"):
         await ApiRetry("point", Naps()).run(Api(WRONG).ask)
 
 
-async def test_an_api_that_is_down_is_asked_until_it_is_back(logged: Logged) -> None:
+async def test_an_unavailable_api_is_retried_until_it_is_back(logged: Logged) -> None:
     api, naps = Api(DOWN, DOWN, DOWN), Naps()
     retry = ApiRetry("point the number", naps)
     assert not await retry.run(api.ask)
@@ -50,14 +50,14 @@ async def test_an_api_that_is_down_is_asked_until_it_is_back(logged: Logged) -> 
     assert logged.text.count("Cannot point the number now: it is down") == 1
 
 
-async def test_what_turns_out_wrong_later_is_logged_and_not_asked_again(logged: Logged) -> None:
+async def test_a_later_permanent_error_is_logged_and_not_retried(logged: Logged) -> None:
     api = Api(DOWN, WRONG)
     assert not await ApiRetry("point", Naps()).run(api.ask)
     await logged.says("refuses to point: the account is closed")
     assert api.asked == 2
 
 
-async def test_an_api_that_says_nothing_holds_up_no_start(logged: Logged) -> None:
+async def test_a_silent_api_does_not_delay_the_start(logged: Logged) -> None:
     async def ask() -> None:
         await asyncio.sleep(3600)
 
@@ -68,7 +68,7 @@ async def test_an_api_that_says_nothing_holds_up_no_start(logged: Logged) -> Non
     await retry.stop()
 
 
-async def test_a_newer_question_takes_the_place_of_the_older() -> None:
+async def test_a_newer_request_replaces_the_older() -> None:
     older, newer = Api(*[DOWN] * 1000), Api()
     retry = ApiRetry("point", Naps())
     assert not await retry.run(older.ask)

@@ -1,4 +1,4 @@
-"""telephony/caller_id.py: one key for a party, however Twilio spells it."""
+"""telephony/caller_id.py: one key per party, however Twilio spells it."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def test_a_number(text: str) -> None:
     assert is_number(normalize(text))
 
 
-def test_digits_that_are_a_number_of_somebody_s_as_well() -> None:
+def test_digits_that_are_also_a_valid_number() -> None:
     assert normalize("+7378742833") == ANONYMOUS  # RESTRICTED on the keys
     assert normalize("+17378742833") == "+17378742833"  # and a number of Austin's
 
 
 @pytest.mark.parametrize("text", ["+44 (0)20 7946 0018", "0044 (0)20 7946 0018", " 44 (0)20 7946 0018"])
-def test_a_trunk_zero_is_no_part_of_it(text: str) -> None:
+def test_a_trunk_zero_is_removed(text: str) -> None:
     assert normalize(text) == "+442079460018"
 
 
@@ -65,11 +65,11 @@ def test_a_trunk_zero_is_no_part_of_it(text: str) -> None:
         ("030 123456", "030 123456"),
     ],
 )
-def test_anybody_else(text: str, key: str) -> None:
+def test_other_parties(text: str, key: str) -> None:
     assert normalize(text) == key
     assert not is_number(key)
 
 
 @given(st.text())
-def test_whatever_comes_has_a_key(text: str) -> None:
+def test_any_text_has_a_key(text: str) -> None:
     assert normalize(text)

@@ -1,4 +1,4 @@
-"""telephony/credentials.py: what cannot be a credential is told in words, without showing it."""
+"""telephony/credentials.py: invalid credentials are explained without showing them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ A_TOKEN = "TWILIO_AUTH_TOKEN: expected 32 hexadecimal digits"
 
 
 @pytest.mark.parametrize(("sid", "token"), [(SID, TOKEN), (None, None), ("", ""), (SID, None), (None, TOKEN)])
-def test_good_ones_and_none(sid: str | None, token: str | None) -> None:
+def test_valid_and_absent_credentials(sid: str | None, token: str | None) -> None:
     check_credentials(sid, token)
 
 
@@ -32,7 +32,7 @@ def test_good_ones_and_none(sid: str | None, token: str | None) -> None:
         (SID, TOKEN[1:], f"{A_TOKEN}, got 31 characters; copy it"),
     ],
 )
-def test_bad_ones(sid: str, token: str, sentence: str) -> None:
+def test_invalid_credentials(sid: str, token: str, sentence: str) -> None:
     with pytest.raises(BadCredential) as error:
         check_credentials(sid, token)
     assert str(error.value).startswith(sentence)

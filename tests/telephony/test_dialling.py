@@ -1,4 +1,4 @@
-"""telephony/dialling.py: a call from dialling to its end, by Twilio's real client against a fake API."""
+"""telephony/dialling.py: a call from dialling to its end, with Twilio's real client and a fake API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOW = 1_800_000_000.0
 
 
 class Call:
-    """A dialler, and what it said."""
+    """A dialler, and its messages."""
 
     def __init__(self, twilio: FakeTwilioApi) -> None:
         self.said: list[str] = []
@@ -89,7 +89,7 @@ async def test_ctrl_c_hangs_up(call: Call, twilio: FakeTwilioApi, at: str, ends:
 
 
 async def test_ctrl_c_while_the_call_is_being_placed(call: Call, twilio: FakeTwilioApi) -> None:
-    """The request is under way: the call will be placed, and must not be left behind."""
+    """The request is in flight: the call will be placed, and must not be left running."""
     twilio.progress = ["queued"]
     dialling = asyncio.create_task(call.dial())
     await asyncio.sleep(0)
@@ -102,7 +102,7 @@ async def test_ctrl_c_while_the_call_is_being_placed(call: Call, twilio: FakeTwi
 async def test_a_second_ctrl_c_does_not_wait(
     call: Call, twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twilio cannot hang up now; the tries would go on for a while."""
+    """Twilio cannot hang up now; retries would continue for a while."""
     monkeypatch.setattr(dialling, "FORCED_SECS", 0.0)
     twilio.progress = ["in-progress"]
     twilio.fail(500, times=1000, only=f"POST /2010-04-01/Accounts/{ACCOUNT_SID}/Calls/{SID}")
@@ -117,7 +117,7 @@ async def test_a_second_ctrl_c_does_not_wait(
     assert call.said[-1] == "the call may still be running: see https://console.twilio.com"
 
 
-async def test_a_status_callback_is_looked_into_at_once(call: Call, twilio: FakeTwilioApi) -> None:
+async def test_a_status_callback_triggers_a_request_at_once(call: Call, twilio: FakeTwilioApi) -> None:
     twilio.progress = ["queued", "completed"]
 
     async def for_ever(_: float) -> None:
@@ -135,14 +135,14 @@ async def test_a_call_that_cannot_be_placed(call: Call, twilio: FakeTwilioApi) -
     assert len(twilio.requests) == 1
 
 
-async def test_twilio_cannot_be_asked_for_a_while(call: Call, twilio: FakeTwilioApi) -> None:
+async def test_twilio_is_unavailable_for_a_while(call: Call, twilio: FakeTwilioApi) -> None:
     twilio.progress = ["queued", "completed"]
     twilio.fail(503, times=3, only="GET")
     assert await call.dial() == "completed"
     assert call.said == ["queued", "completed after 42 s"]
 
 
-async def test_twilio_cannot_be_asked_any_more(call: Call, twilio: FakeTwilioApi) -> None:
+async def test_twilio_stays_unavailable(call: Call, twilio: FakeTwilioApi) -> None:
     twilio.progress = ["in-progress"]
     twilio.fail(503, times=1000, only="GET")
     with pytest.raises(TwilioError, match="an error of its own"):
@@ -150,13 +150,13 @@ async def test_twilio_cannot_be_asked_any_more(call: Call, twilio: FakeTwilioApi
     assert twilio.calls[SID]["status"] == "completed"  # hung up: nobody follows it any more
 
 
-def test_the_token_lasts_as_long_as_it_may_ring() -> None:
+def test_the_token_is_valid_as_long_as_the_phone_may_ring() -> None:
     tokens = StreamTokens.from_auth_token("x")
     plan = replace(PLAN, ring_secs=600)
     token = plan.twiml(tokens, NOW).partition('value="')[2].partition('"')[0]
     tokens.spend(token, SID, NOW + 600 + 5 + 59)
 
 
-def test_a_plan_shows_no_numbers() -> None:
+def test_the_repr_of_a_plan_contains_no_numbers() -> None:
     assert PLAN.to not in repr(PLAN)
     assert NUMBER not in repr(PLAN)

@@ -1,4 +1,4 @@
-"""telephony/e164.py: E.164."""
+"""telephony/e164.py: parsing of E.164 numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from moshi_phone.telephony.e164 import BadNumber, parse_number
         "\u202a+1 555 123-4567\u202c",
     ],
 )
-def test_numbers(text: str) -> None:
+def test_valid_numbers(text: str) -> None:
     assert parse_number(text) == "+15551234567"
 
 
@@ -34,7 +34,7 @@ def test_numbers(text: str) -> None:
         "+١٢٣٤٥٦٧٨",
     ],
 )
-def test_what_is_none(text: str) -> None:
+def test_invalid_numbers(text: str) -> None:
     with pytest.raises(BadNumber, match=r"with its country code, such as \+15551234567, got"):
         parse_number(text)
 

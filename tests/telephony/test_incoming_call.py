@@ -1,4 +1,4 @@
-"""telephony/incoming_call.py: fields of a form, by their meaning."""
+"""telephony/incoming_call.py: the meaning of a form's fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FORM = {
 }  # fmt: skip
 
 
-def test_what_has_no_name_of_its_own_is_a_parameter() -> None:
+def test_unknown_fields_are_parameters() -> None:
     call = IncomingCall.from_form(FORM)
     assert call_event(call) == {
         "event": "call",
@@ -25,12 +25,12 @@ def test_what_has_no_name_of_its_own_is_a_parameter() -> None:
     }
 
 
-def test_a_caller_who_hides_the_number_is_anonymous() -> None:
+def test_a_caller_with_a_hidden_number_is_anonymous() -> None:
     call = IncomingCall.from_form({"CallSid": "CA1"})
     assert (call.from_, call.to, call.direction) == ("anonymous", "", "inbound")
 
 
-def test_no_number_is_in_what_a_log_would_show() -> None:
+def test_its_repr_contains_no_number() -> None:
     shown = repr(IncomingCall.from_form(FORM))
     assert "CA1" in shown
     assert not any(secret in shown for secret in ("555", "Springfield"))
@@ -53,7 +53,7 @@ LINE, CALLER = "+15557654321", "+15551234567"
         ),
     ],
 )
-def test_which_number_is_the_accounts_and_which_may_be_shown(
+def test_the_account_s_number_and_the_possible_caller_id(
     form: dict[str, str], own_number: str, party: str, caller_id: str | None
 ) -> None:
     call = IncomingCall.from_form({"CallSid": "CA1", **form}, line_number="+15550000000")

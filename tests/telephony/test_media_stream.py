@@ -59,21 +59,21 @@ def test_the_documented_messages() -> None:
         ('{"event":"start","start":{}}', "expected streamSid to be text"),
     ],
 )
-def test_what_cannot_be_understood(message: str | bytes, why: str) -> None:
+def test_invalid_messages_are_rejected(message: str | bytes, why: str) -> None:
     with pytest.raises(BadMessage, match=why.replace("[", r"\[")):
         parse(message)
 
 
 @pytest.mark.parametrize("name", ["streamSid", "callSid", "accountSid"])
-def test_half_a_surrogate_pair_is_no_text(name: str) -> None:
-    """JSON can spell it; ``/calls`` answered 500 for as long as the call ran, because UTF-8 cannot."""
+def test_half_a_surrogate_pair_is_rejected(name: str) -> None:
+    """JSON can contain one, but UTF-8 cannot: ``/calls`` answered 500 as long as the call ran."""
     body = {"streamSid": "MZ1", "callSid": "CA1", "accountSid": "AC1", "mediaFormat": {}, name: "CA\ud800"}
     with pytest.raises(BadMessage, match=f"expected {name} to be text, got half a surrogate pair"):
         parse(json.dumps({"event": "start", "start": body}))
 
 
 @given(st.text() | st.binary() | (JSON | NEARLY).map(json.dumps))
-def test_nothing_else_is_ever_raised(message: str | bytes) -> None:
+def test_no_other_exception_is_raised(message: str | bytes) -> None:
     try:
         event = parse(message)
     except BadMessage as bad:
@@ -89,12 +89,12 @@ def test_a_timestamp_may_be_a_number(said: object) -> None:
 
 
 @pytest.mark.parametrize("said", [None, True, "-1", "1e3", "²", "9" * 5_000, {}])
-def test_a_timestamp_that_is_none_says_nothing(said: object) -> None:
+def test_an_invalid_timestamp_is_ignored(said: object) -> None:
     event = parse(json.dumps({"event": "media", "media": {"payload": "", "timestamp": said}}))
     assert event == Media(b"", None)
 
 
-def test_what_goes_to_twilio_has_no_field_too_many() -> None:
+def test_outgoing_messages_have_only_the_documented_fields() -> None:
     assert json.loads(media_stream.media("MZ1", b"\xff")) == {
         "event": "media",
         "streamSid": "MZ1",
@@ -119,7 +119,7 @@ def test_what_goes_to_twilio_has_no_field_too_many() -> None:
         ({"track": "inbound", "streamSid": "MZ2"}, False),
     ],
 )
-def test_whose_voice_it_is(said: dict[str, str], is_it: bool) -> None:
+def test_the_caller_s_track_is_recognized(said: dict[str, str], is_it: bool) -> None:
     media = {"payload": "", **{key: value for key, value in said.items() if key == "track"}}
     event = parse(json.dumps({"event": "media", **said, "media": media}))
     assert isinstance(event, Media)

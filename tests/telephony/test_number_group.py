@@ -1,4 +1,4 @@
-"""telephony/number_group.py against Twilio's real client: several numbers ring here and are put back."""
+"""telephony/number_group.py with Twilio's real client: several numbers ring here and are restored."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def urls(twilio: FakeTwilioApi) -> list[str]:
     return [one["voice_url"] for one in twilio.numbers]
 
 
-async def test_all_of_them_ring_here_and_are_put_back(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+async def test_all_numbers_ring_here_and_are_restored(twilio: FakeTwilioApi, tmp_path: Path) -> None:
     owns(twilio, FIRST, SECOND, THIRD)
     pointer, said = group(twilio, tmp_path, [FIRST, SECOND, FIRST], [SECOND, THIRD, CALLERS])
     await pointer.find()
@@ -51,7 +51,7 @@ async def test_all_of_them_ring_here_and_are_put_back(twilio: FakeTwilioApi, tmp
     assert not pointer.rings_here
 
 
-async def test_one_that_is_not_the_account_s_ends_the_start(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+async def test_a_number_of_another_account_ends_the_start(twilio: FakeTwilioApi, tmp_path: Path) -> None:
     owns(twilio, FIRST)
     pointer, _ = group(twilio, tmp_path, [FIRST, CALLERS], [])
     with pytest.raises(TwilioError, match="has no number that ends in 567"):
@@ -62,7 +62,7 @@ async def test_one_that_is_not_the_account_s_ends_the_start(twilio: FakeTwilioAp
     await again.restore()
 
 
-async def test_one_that_cannot_be_put_back_keeps_none_of_the_others(
+async def test_a_number_that_cannot_be_restored_does_not_block_the_others(
     twilio: FakeTwilioApi, tmp_path: Path
 ) -> None:
     owns(twilio, FIRST, SECOND, THIRD)
@@ -80,7 +80,9 @@ async def test_one_that_cannot_be_put_back_keeps_none_of_the_others(
     assert urls(twilio) == ["https://old.com/0", OURS, "https://old.com/2"]
 
 
-async def test_those_of_the_personas_ring_when_the_api_is_back(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+async def test_numbers_of_personas_are_set_when_the_api_is_back(
+    twilio: FakeTwilioApi, tmp_path: Path
+) -> None:
     owns(twilio, FIRST, SECOND)
     pointer, _ = group(twilio, tmp_path, [FIRST], [SECOND, CALLERS])
     await pointer.keep_pointing(OURS)  # find() has failed: the API was down

@@ -1,4 +1,4 @@
-"""telephony/number_routing.py: a number rings here for a while, and then as it did before."""
+"""telephony/number_routing.py: a number is routed here for a while, and restored afterwards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def pointer(twilio: FakeTwilioApi, said: list[str]) -> VoiceWebhookOverride:
     return VoiceWebhookOverride(TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url, Naps()), NUMBER, said.append)
 
 
-async def test_there_and_back(pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]) -> None:
+async def test_a_number_is_set_and_restored(
+    pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]
+) -> None:
     await pointer.point(OURS)
     assert (twilio.number["voice_url"], twilio.number["voice_method"]) == (OURS, "POST")
     await pointer.restore()
@@ -48,7 +50,7 @@ async def test_there_and_back(pointer: VoiceWebhookOverride, twilio: FakeTwilioA
     assert len(twilio.made("POST", PATH)) == 2
 
 
-async def test_a_tunnel_that_was_opened_again(
+async def test_a_reopened_tunnel(
     pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]
 ) -> None:
     await pointer.point(OURS)
@@ -60,7 +62,7 @@ async def test_a_tunnel_that_was_opened_again(
     assert twilio.number["voice_url"] == BEFORE
 
 
-async def test_a_number_that_went_nowhere(
+async def test_a_number_without_a_previous_url(
     pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]
 ) -> None:
     twilio.number.update(voice_url=None)
@@ -70,10 +72,10 @@ async def test_a_number_that_went_nowhere(
     assert "before, it went to nowhere." in said[0]
 
 
-async def test_a_number_with_an_application(
+async def test_a_number_with_a_twiml_application(
     pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]
 ) -> None:
-    """As long as it has one, Twilio does not look at its voice URL."""
+    """With one, Twilio ignores the voice URL."""
     twilio.number.update(voice_application_sid="AP1")
     await pointer.point(OURS)
     assert twilio.number["voice_application_sid"] == ""
@@ -82,14 +84,14 @@ async def test_a_number_with_an_application(
     assert said[-1] == "+…006 goes to AP1 again."
 
 
-async def test_a_number_of_a_trunk(pointer: VoiceWebhookOverride, twilio: FakeTwilioApi) -> None:
+async def test_a_number_of_a_sip_trunk(pointer: VoiceWebhookOverride, twilio: FakeTwilioApi) -> None:
     twilio.number.update(trunk_sid="TK1")
     with pytest.raises(TwilioError, match=r"\+…006 belongs to a SIP trunk, .*: take it out of the trunk"):
         await pointer.point(OURS)
     assert twilio.made("POST", PATH) == []
 
 
-async def test_a_number_that_rings_here_already(
+async def test_a_number_that_already_rings_here(
     pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]
 ) -> None:
     twilio.number.update(voice_url=OURS, voice_method="POST")
@@ -99,7 +101,7 @@ async def test_a_number_that_rings_here_already(
     assert twilio.made("POST", PATH) == []
 
 
-async def test_a_number_that_somebody_else_changed(
+async def test_a_number_changed_by_somebody_else_is_not_restored(
     pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]
 ) -> None:
     await pointer.point(OURS)
@@ -109,7 +111,7 @@ async def test_a_number_that_somebody_else_changed(
     assert said[-1] == "+…006 was changed by somebody else, and stays as it is."
 
 
-async def test_it_cannot_be_put_back(pointer: VoiceWebhookOverride, twilio: FakeTwilioApi) -> None:
+async def test_a_failed_restore_is_reported(pointer: VoiceWebhookOverride, twilio: FakeTwilioApi) -> None:
     await pointer.point(OURS)
     twilio.fail(500, times=100)
     with pytest.raises(
@@ -119,7 +121,7 @@ async def test_it_cannot_be_put_back(pointer: VoiceWebhookOverride, twilio: Fake
         await pointer.restore()
 
 
-async def test_told_to_stop_while_it_is_being_pointed(twilio: FakeTwilioApi, said: list[str]) -> None:
+async def test_a_stop_while_the_number_is_being_set(twilio: FakeTwilioApi, said: list[str]) -> None:
     asked, answers = asyncio.Event(), asyncio.Event()
 
     class SlowApi(TwilioApi):
@@ -139,7 +141,7 @@ async def test_told_to_stop_while_it_is_being_pointed(twilio: FakeTwilioApi, sai
     assert [form["VoiceUrl"] for form in twilio.made("POST", PATH)] == [[OURS], [BEFORE]]
 
 
-async def test_it_could_not_be_pointed(
+async def test_a_number_that_could_not_be_set(
     pointer: VoiceWebhookOverride, twilio: FakeTwilioApi, said: list[str]
 ) -> None:
     twilio.fail(500, times=5, only="POST")
@@ -150,7 +152,7 @@ async def test_it_could_not_be_pointed(
     assert twilio.number["voice_url"] == BEFORE
 
 
-async def test_a_number_of_somebody_else(twilio: FakeTwilioApi, said: list[str]) -> None:
+async def test_a_number_of_another_account(twilio: FakeTwilioApi, said: list[str]) -> None:
     pointer = VoiceWebhookOverride(
         TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url), "+15551234567", said.append
     )
@@ -160,7 +162,7 @@ async def test_a_number_of_somebody_else(twilio: FakeTwilioApi, said: list[str])
 
 
 class Runs:
-    """One run of the program after the other; ``crash`` ends one as SIGKILL does: nothing is put back."""
+    """Successive runs of the program; ``crash`` ends one like SIGKILL: nothing is restored."""
 
     def __init__(self, twilio: FakeTwilioApi, folder: Path, said: list[str]) -> None:
         self.api = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url, Naps())
@@ -181,7 +183,7 @@ def runs(twilio: FakeTwilioApi, tmp_path: Path, said: list[str]) -> Runs:
     return Runs(twilio, tmp_path / "numbers", said)
 
 
-async def test_after_a_crash_the_next_run_knows_what_was_before(
+async def test_after_a_crash_the_next_run_restores_the_original_url(
     runs: Runs, twilio: FakeTwilioApi, said: list[str]
 ) -> None:
     for url in (OURS, NEXT):
@@ -237,7 +239,7 @@ async def test_after_a_crash_somebody_else_changed_it(runs: Runs, twilio: FakeTw
     assert twilio.number["voice_url"] == "https://new.example.com"
 
 
-async def test_after_a_crash_a_run_without_the_number_puts_it_back(
+async def test_after_a_crash_a_run_without_the_number_restores_it(
     runs: Runs, twilio: FakeTwilioApi, said: list[str]
 ) -> None:
     crashed = runs.start()
@@ -267,7 +269,7 @@ async def test_two_runs_at_once(runs: Runs, twilio: FakeTwilioApi) -> None:
     assert twilio.number["voice_url"] == BEFORE
 
 
-async def test_when_it_could_not_be_put_back_the_next_run_does(runs: Runs, twilio: FakeTwilioApi) -> None:
+async def test_after_a_failed_restore_the_next_run_restores_it(runs: Runs, twilio: FakeTwilioApi) -> None:
     first = runs.start()
     await first.point(OURS)
     twilio.fail(500, times=100)
@@ -282,7 +284,9 @@ async def test_when_it_could_not_be_put_back_the_next_run_does(runs: Runs, twili
     assert twilio.number["voice_url"] == BEFORE
 
 
-async def test_without_a_place_for_notes(twilio: FakeTwilioApi, tmp_path: Path, said: list[str]) -> None:
+async def test_without_a_state_folder_a_number_is_still_restored(
+    twilio: FakeTwilioApi, tmp_path: Path, said: list[str]
+) -> None:
     (tmp_path / "file").touch()
     twilio.number.update(voice_url=BEFORE)
     pointer = Runs(twilio, tmp_path / "file" / "numbers", said).start()

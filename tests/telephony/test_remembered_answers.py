@@ -1,11 +1,11 @@
-"""telephony/remembered_answers.py: a question that is repeated gets the same answer, wherever it came in."""
+"""telephony/remembered_answers.py: a repeated request gets the same answer, at any process."""
 
 from __future__ import annotations
 
 from moshi_phone.telephony.remembered_answers import MAX_REMEMBERED, RememberedAnswers
 
 
-async def test_the_same_question_has_one_answer() -> None:
+async def test_the_same_request_has_one_answer() -> None:
     answers = RememberedAnswers()
     answers.add("signature", "<Response/>")
     answers.add("", "unsigned requests are not alike")
@@ -13,7 +13,7 @@ async def test_the_same_question_has_one_answer() -> None:
     assert [await answers.find(one) for one in ("another", "")] == [None, None]
 
 
-async def test_others_are_asked_only_what_is_not_known_here() -> None:
+async def test_other_processes_are_asked_only_for_unknown_answers() -> None:
     asked = list[str]()
 
     async def ask_others(signature: str) -> str | None:

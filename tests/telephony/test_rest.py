@@ -1,4 +1,4 @@
-"""telephony/rest.py: Twilio's real client against the fake of its API; what it asks for is asserted."""
+"""telephony/rest.py: Twilio's real client with a fake API; the requests are asserted."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ async def test_a_numbers_voice_settings(api: TwilioApi, twilio: FakeTwilioApi) -
 
 
 @pytest.mark.parametrize("number", ["+15005550000", "+1500555000"])
-async def test_a_number_that_is_not_ours(api: TwilioApi, number: str) -> None:
+async def test_a_number_of_another_account(api: TwilioApi, number: str) -> None:
     with pytest.raises(TwilioError, match="the Twilio account has no number that ends in 000: check"):
         await api.find_number(number)
 
 
-async def test_a_number_that_begins_as_another_does(api: TwilioApi, twilio: FakeTwilioApi) -> None:
-    """The filter finds parts of numbers as well, and the longer one may come first."""
+async def test_a_number_that_is_the_prefix_of_another(api: TwilioApi, twilio: FakeTwilioApi) -> None:
+    """The API's filter also matches parts of numbers, and the longer one may come first."""
     longer, shorter = "+493012345678", "+4930123456"
     twilio.numbers = [
         {**twilio.number, "sid": "PN" + "c" * 32, "phone_number": longer},
@@ -94,8 +94,8 @@ async def test_wrong_credentials(twilio: FakeTwilioApi, naps: Naps) -> None:
     assert "secret" not in str(error.value)
 
 
-async def test_a_list_that_is_refused_is_told_like_anything_else(twilio: FakeTwilioApi, naps: Naps) -> None:
-    """For a page of a list Twilio's client raises another exception, with the response in it."""
+async def test_a_refused_list_is_an_ordinary_error(twilio: FakeTwilioApi, naps: Naps) -> None:
+    """For a page of a list, Twilio's client raises another exception, with the response in it."""
     wrong = TwilioApi(ACCOUNT_SID, "0" * 32, twilio.url, naps)
     with pytest.raises(TwilioError, match=r"^Twilio refused the credentials: .* \(Twilio's error 20003\)$"):
         await wrong.find_number(NUMBER)
@@ -115,7 +115,7 @@ async def test_numbers_that_twilio_refuses(api: TwilioApi) -> None:
         await place(api, from_="+15550000000")
 
 
-async def test_any_other_refusal_names_twilios_page_and_no_number(
+async def test_another_refusal_names_twilio_s_page_and_no_number(
     api: TwilioApi, twilio: FakeTwilioApi
 ) -> None:
     twilio.fail(400, 21214, f"'To' phone number cannot be reached: {TO}")
@@ -127,7 +127,7 @@ async def test_any_other_refusal_names_twilios_page_and_no_number(
     )
 
 
-async def test_a_machine_is_looked_for_beside_the_call(twilio: FakeTwilioApi) -> None:
+async def test_machine_detection_is_asynchronous(twilio: FakeTwilioApi) -> None:
     api = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url)
     await api.place_call(
         to="+15551234567",
@@ -144,7 +144,7 @@ async def test_a_machine_is_looked_for_beside_the_call(twilio: FakeTwilioApi) ->
     assert form["AsyncAmdStatusCallback"] == ["https://phone.example.com/status"]
 
 
-async def test_a_call_is_sent_elsewhere(twilio: FakeTwilioApi) -> None:
+async def test_a_call_is_redirected(twilio: FakeTwilioApi) -> None:
     twilio.calls["CA1"] = {"sid": "CA1", "status": "in-progress", "duration": None}
     await TwilioApi(ACCOUNT_SID, AUTH_TOKEN, twilio.url).redirect("CA1", "<Response/>")
     assert twilio.made("POST", "Calls/CA1.json") == [{"Twiml": ["<Response/>"]}]

@@ -28,18 +28,18 @@ def refused(status: int, code: int | None, message: str = "no") -> TwilioRestExc
         ),
     ],
 )
-def test_one_sentence_with_the_remedy(error: Exception, text: str, code: int) -> None:
+def test_errors_are_one_sentence_with_the_remedy(error: Exception, text: str, code: int) -> None:
     explained = explain(error)
     assert text in str(explained)
     assert explained.code == code
 
 
-def test_no_number_of_a_person_is_in_it() -> None:
+def test_errors_contain_no_phone_number() -> None:
     for error in (refused(400, 21299, "+15551234567 is bad"), TwilioException("+15551234567 is bad")):
         assert "1234567" not in str(explain(error))
 
 
-def test_a_refused_page_of_a_list_is_an_error_as_any_other() -> None:
+def test_a_refused_page_of_a_list_is_an_ordinary_error() -> None:
     body = json.dumps({"message": "Authenticate", "code": 20003})
     error = as_rest_exception(TwilioException("Unable to fetch page", Response(401, body)))
     assert isinstance(error, TwilioRestException)
@@ -52,6 +52,6 @@ def test_a_refused_page_without_json_keeps_its_text() -> None:
     assert (error.status, error.code, error.msg) == (502, None, "<html>")
 
 
-def test_other_errors_stay_what_they_are() -> None:
+def test_other_exceptions_are_unchanged() -> None:
     for error in (ValueError("x"), refused(400, 1), TwilioException("no response in it")):
         assert as_rest_exception(error) is error

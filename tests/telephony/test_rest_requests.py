@@ -1,4 +1,4 @@
-"""telephony/rest_requests.py: what Twilio's real client does when the API fails, is slow or is elsewhere."""
+"""telephony/rest_requests.py: Twilio's real client when the API fails, is slow or has another URL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.telephony.test_rest import place
     [{"TWILIO_EDGE": "dublin"}, {"TWILIO_REGION": "ie1"}, {"TWILIO_EDGE": "sydney", "TWILIO_REGION": "au1"}],
 )
 @pytest.mark.parametrize("slash", ["", "/"])
-async def test_another_url_whatever_host_twilio_s_client_writes(
+async def test_another_base_url_replaces_any_host_of_twilio_s_client(
     twilio: FakeTwilioApi,
     naps: Naps,
     environment: dict[str, str],
@@ -39,7 +39,7 @@ async def test_a_rate_limit_is_waited_out(api: TwilioApi, twilio: FakeTwilioApi,
     assert (naps.secs, len(twilio.calls)) == ([0.5, 1.0], 1)
 
 
-async def test_a_rate_limit_without_end(api: TwilioApi, twilio: FakeTwilioApi) -> None:
+async def test_a_permanent_rate_limit_is_an_error(api: TwilioApi, twilio: FakeTwilioApi) -> None:
     twilio.fail(429, 20429, "Too Many Requests", times=100)
     with pytest.raises(TwilioError, match="too many requests from this account: try again in a minute"):
         await place(api)
@@ -56,7 +56,7 @@ async def test_a_server_error_never_places_a_call_twice(
     assert len(twilio.requests) == 1
 
 
-async def test_a_server_error_is_tried_again_for_a_hang_up(
+async def test_a_server_error_is_retried_for_a_hang_up(
     api: TwilioApi, twilio: FakeTwilioApi, naps: Naps
 ) -> None:
     sid = (await place(api)).sid
@@ -65,7 +65,7 @@ async def test_a_server_error_is_tried_again_for_a_hang_up(
     assert (twilio.calls[sid]["status"], naps.secs) == ("canceled", [0.5, 1.0])
 
 
-async def test_an_api_that_is_not_there(naps: Naps) -> None:
+async def test_an_unreachable_api(naps: Naps) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
     api = TwilioApi(ACCOUNT_SID, AUTH_TOKEN, f"http://127.0.0.1:{port}", naps)
@@ -73,8 +73,10 @@ async def test_an_api_that_is_not_there(naps: Naps) -> None:
         await api.fetch_call("CA" + "0" * 32)
 
 
-async def test_a_page_in_place_of_the_api_may_pass(api: TwilioApi, twilio: FakeTwilioApi, naps: Naps) -> None:
-    """What a network's login page, or a proxy under maintenance, answers: 200, and no JSON."""
+async def test_an_html_page_instead_of_the_api_is_a_temporary_error(
+    api: TwilioApi, twilio: FakeTwilioApi, naps: Naps
+) -> None:
+    """A network's login page, or a proxy under maintenance, answers 200 without JSON."""
     twilio.fail(200, times=2)
     assert await api.check_account() == "Full"
     twilio.fail(200, times=10)
@@ -90,10 +92,10 @@ async def test_a_page_in_place_of_the_api_may_pass(api: TwilioApi, twilio: FakeT
 
 
 @pytest.mark.parametrize("failure", [(500, None), (502, None), (503, None), (504, 20504), "timeout"])
-async def test_what_may_have_been_done_is_not_done_again(
+async def test_a_request_that_may_have_succeeded_is_not_repeated(
     api: TwilioApi, twilio: FakeTwilioApi, failure: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The caller talks with a person by then; a second request would break that off."""
+    """The caller may already talk with a person, which a second request would interrupt."""
     twilio.put_in_progress("CA1")
     if isinstance(failure, tuple):
         twilio.fail(*failure, times=9)
@@ -107,16 +109,14 @@ async def test_what_may_have_been_done_is_not_done_again(
     assert len(twilio.made("POST", "Calls/CA1.json")) == 2, "once each"
 
 
-async def test_a_stream_that_goes_on_shows_that_it_was_not_done(
-    api: TwilioApi, twilio: FakeTwilioApi
-) -> None:
+async def test_a_running_stream_shows_that_a_redirect_failed(api: TwilioApi, twilio: FakeTwilioApi) -> None:
     twilio.put_in_progress("CA1")
     twilio.fail(503, None, times=2)
     await api.redirect("CA1", "<Response/>", lambda: True)
     assert len(twilio.made("POST", "Calls/CA1.json")) == 3
 
 
-async def test_what_was_not_processed_is_requested_again(api: TwilioApi, twilio: FakeTwilioApi) -> None:
+async def test_an_unprocessed_request_is_repeated(api: TwilioApi, twilio: FakeTwilioApi) -> None:
     twilio.put_in_progress("CA1")
     twilio.fail(429, 20429, "Too Many Requests", times=2)
     await api.redirect("CA1", "<Response/>")

@@ -1,4 +1,4 @@
-"""telephony/saved_numbers.py: notes that survive a crash, and that no other user can read."""
+"""telephony/saved_numbers.py: notes that survive a crash, readable by their user only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def notes(tmp_path: Path) -> SavedNumbers:
     return SavedNumbers(tmp_path / "numbers")
 
 
-def test_there_and_back(notes: SavedNumbers) -> None:
+def test_notes_are_written_and_read(notes: SavedNumbers) -> None:
     assert notes.read("PN1") is None
     notes.write(NOTE)
     assert notes.read("PN1") == NOTE
@@ -54,7 +54,7 @@ def test_only_this_user_can_read_them(notes: SavedNumbers, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"before": 1, "ours": []}', '{"before": {"url": "x"}, "ours": [{}]}']
 )
-def test_one_that_was_damaged_is_none(notes: SavedNumbers, tmp_path: Path, text: str, logged: Logged) -> None:
+def test_a_damaged_note_is_ignored(notes: SavedNumbers, tmp_path: Path, text: str, logged: Logged) -> None:
     notes.write(NOTE)
     (tmp_path / "numbers" / "PN1.json").write_text(text)
     assert notes.read("PN1") is None
@@ -62,7 +62,7 @@ def test_one_that_was_damaged_is_none(notes: SavedNumbers, tmp_path: Path, text:
     assert "PN1.json cannot be read" in logged.text
 
 
-def test_one_process_at_a_time_also_after_a_crash(notes: SavedNumbers, tmp_path: Path) -> None:
+def test_one_process_at_a_time_even_after_a_crash(notes: SavedNumbers, tmp_path: Path) -> None:
     other = subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", HOLDER, str(tmp_path / "numbers")],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""telephony/twiml.py: exact documents."""
+"""telephony/twiml.py: the exact documents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_without_a_status_url() -> None:
     assert "statusCallback" not in connect_stream("wss://a.b/stream", "t")
 
 
-def test_a_busy_line() -> None:
+def test_a_busy_tone() -> None:
     assert reject("busy") == HEAD + '<Response><Reject reason="busy" /></Response>'
 
 
@@ -30,7 +30,7 @@ def test_a_document_fits_a_dialled_call() -> None:
     assert len(connect_stream(f"wss://{'h' * 253}/stream", token, base + "/status")) < 4000
 
 
-def test_a_number_is_dialled_as_it_was_understood() -> None:
+def test_a_number_is_dialled_in_its_parsed_form() -> None:
     assert dial(" +44 (0)20 7946-0018 ", 20) == (
         HEAD + '<Response><Dial timeout="20"><Number>+442079460018</Number></Dial></Response>'
     )

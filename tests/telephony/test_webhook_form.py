@@ -1,4 +1,4 @@
-"""telephony/webhook_form.py over real HTTP: what is read, and what is refused."""
+"""telephony/webhook_form.py over real HTTP: which forms are read, and which are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from tests.support.webhook_server import AUTH_TOKEN, CALL, CALLER, FORM, PUBLIC,
 
 
 @pytest.mark.parametrize("path", ["/twiml", "/status"])
-async def test_what_twilio_did_not_sign_is_refused(server: WebhookServer, path: str, logged: Logged) -> None:
+async def test_a_form_without_twilio_s_signature_is_refused(
+    server: WebhookServer, path: str, logged: Logged
+) -> None:
     def sign(url: str, form: dict[str, str] = FORM, token: str = AUTH_TOKEN) -> str:
         return str(RequestValidator(token).compute_signature(url, form))
 
@@ -47,12 +49,12 @@ async def test_what_twilio_did_not_sign_is_refused(server: WebhookServer, path: 
     assert server.engine.opened == 0
 
 
-async def test_a_query_is_part_of_what_is_signed(server: WebhookServer) -> None:
+async def test_the_query_is_part_of_the_signed_url(server: WebhookServer) -> None:
     assert (await server.post("/twiml?office=2"))[0] == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example.com", "phone.example.com"])
-async def test_headers_of_the_request_do_not_make_the_url(server: WebhookServer, host: str) -> None:
+async def test_the_request_s_headers_do_not_change_the_signed_url(server: WebhookServer, host: str) -> None:
     signature = RequestValidator(AUTH_TOKEN).compute_signature("https://evil.example.com/twiml", FORM)
     headers = {"Host": host, "X-Forwarded-Host": "evil.example.com", "X-Forwarded-Proto": "https"}
     headers["X-Twilio-Signature"] = signature
@@ -72,9 +74,7 @@ FORMS = {
 
 @pytest.mark.parametrize("path", ["/twiml", "/status"])
 @pytest.mark.parametrize("name", FORMS)
-async def test_forms_in_utf_8_as_twilio_sends_and_signs_them(
-    server: WebhookServer, path: str, name: str
-) -> None:
+async def test_utf_8_forms_are_read_as_twilio_signs_them(server: WebhookServer, path: str, name: str) -> None:
     """Percent-encoded UTF-8; twilio's own validator makes the signature over the decoded form."""
     pairs = [("CallSid", CALL), ("From", CALLER), *FORMS[name]]
     form = FormData(list[tuple[str, str | UploadFile]](pairs))
@@ -107,7 +107,7 @@ async def test_a_form_in_another_encoding_is_refused_and_logged(
     assert logged.text.count("Refused a webhook (cause form, from 127.0.0.1): it is no form in UTF-8") == 1
 
 
-async def test_a_form_that_is_not_sent_to_its_end_leaves_no_traceback(
+async def test_an_incomplete_form_causes_no_traceback(
     server: WebhookServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
@@ -131,17 +131,17 @@ async def test_a_form_that_is_not_sent_to_its_end_leaves_no_traceback(
         (b"a" * (MAX_BODY_BYTES + 1), 413),
     ],
 )
-async def test_what_is_no_form(server: WebhookServer, body: bytes, status: int) -> None:
+async def test_bodies_that_are_not_forms_are_refused(server: WebhookServer, body: bytes, status: int) -> None:
     assert (await server.post("/twiml", body, "x"))[0] == status
 
 
 @pytest.mark.parametrize("path", ["/twiml", "/transferred"])
-async def test_a_call_without_a_name(server: WebhookServer, path: str) -> None:
+async def test_a_form_without_a_valid_call_sid_is_refused(server: WebhookServer, path: str) -> None:
     assert (await server.post(path, CallSid="../../etc"))[0] == 400
 
 
 @pytest.mark.parametrize("path", ["/twiml", "/transferred"])
-async def test_an_insecure_line_needs_a_public_url(path: str) -> None:
+async def test_an_insecure_server_needs_a_public_url(path: str) -> None:
     line = ServerState(FakeEngine(), auth=StreamAuth(insecure=True))
     async with serving(line) as address, aiohttp.ClientSession() as http:
         server = WebhookServer(line, FakeEngine(), address, http)

@@ -1,4 +1,4 @@
-"""telephony/webhooks.py over real HTTP: who is answered, and with what."""
+"""telephony/webhooks.py over real HTTP: which requests are answered, and how."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def parse(twiml: str) -> ET.Element:
     return ET.fromstring(twiml)  # noqa: S314 - our own
 
 
-async def test_a_signed_call_is_put_through(server: WebhookServer, logged: Logged) -> None:
+async def test_a_signed_call_is_connected(server: WebhookServer, logged: Logged) -> None:
     status, twiml = await server.post("/twiml")
     assert status == 200
     response = parse(twiml)
@@ -44,7 +44,9 @@ async def test_other_methods(server: WebhookServer) -> None:
         assert answer.status == 405
 
 
-async def test_a_busy_line(server: WebhookServer, logged: Logged) -> None:
+async def test_without_a_free_session_a_call_is_rejected_as_busy(
+    server: WebhookServer, logged: Logged
+) -> None:
     _, twiml = await server.post("/twiml")
     token = parse(twiml)[0][0][0].attrib["value"]
     start = start_message(parameters={"token": token}, call_sid=CALL)
@@ -61,7 +63,7 @@ async def test_a_busy_line(server: WebhookServer, logged: Logged) -> None:
 
 
 async def test_two_callers_in_one_second(server: WebhookServer) -> None:
-    """The first has been connected, and its stream is still to come."""
+    """The first has been connected, but its stream has not started."""
     now = server.line.clock()
     server.line.clock = lambda: now
     assert "<Connect>" in (await server.post("/twiml"))[1]
@@ -71,7 +73,7 @@ async def test_two_callers_in_one_second(server: WebhookServer) -> None:
     assert "<Connect>" in (await server.post("/twiml", CallSid="CA" + "3" * 32))[1]
 
 
-async def test_a_clock_that_is_set_back_keeps_no_line_busy(server: WebhookServer) -> None:
+async def test_a_clock_that_is_set_back_does_not_block_sessions(server: WebhookServer) -> None:
     wall = server.line.auth.clock()
     server.line.auth.clock = lambda: wall
     up = server.line.clock()
@@ -83,7 +85,7 @@ async def test_a_clock_that_is_set_back_keeps_no_line_busy(server: WebhookServer
 
 
 @pytest.mark.parametrize("why", ["closing", "error"])
-async def test_a_line_that_takes_no_calls_is_busy(server: WebhookServer, why: str) -> None:
+async def test_a_closing_server_rejects_calls_as_busy(server: WebhookServer, why: str) -> None:
     if why == "closing":
         server.line.calls.closing = "the line is shutting down"
     else:

@@ -19,7 +19,7 @@ def test_an_hour_passes_at_once() -> None:
     assert time.perf_counter() - began_s < 5
 
 
-def test_timers_go_off_in_their_order() -> None:
+def test_timers_fire_in_order() -> None:
     async def order() -> list[int]:
         done: list[int] = []
 
@@ -33,7 +33,7 @@ def test_timers_go_off_in_their_order() -> None:
     assert run_simulated(order()) == [10, 20, 30]
 
 
-def test_a_timeout_is_of_that_time() -> None:
+def test_a_timeout_uses_simulated_time() -> None:
     async def waits() -> None:
         async with asyncio.timeout(60):
             await asyncio.Event().wait()

@@ -10,7 +10,7 @@ FRAME = np.full(1_920, 0.5, np.float32)
 
 
 async def first(session: FakeSession, frames: int) -> list[DuplexStep]:
-    """Feed so many frames, and give the steps that answer them."""
+    """Feed several frames, and return the steps that answer them."""
     outputs = session.outputs()
     for _ in range(frames):
         session.feed(FRAME)
@@ -25,7 +25,7 @@ def test_it_is_a_mirror() -> None:
     assert (len(session.heard), session.steps, session.backlog_frames) == (2, 2, 0)
 
 
-def test_it_gives_the_answers_it_was_given_and_then_silence() -> None:
+def test_it_gives_its_configured_answers_and_then_silence() -> None:
     hello = DuplexStep(FRAME, text=" Hello")
     steps = run_simulated(first(FakeSession(answers=[hello]), 2))
     assert steps[0] is hello
@@ -33,14 +33,14 @@ def test_it_gives_the_answers_it_was_given_and_then_silence() -> None:
     assert steps[1].text == ""
 
 
-def test_each_session_begins_with_the_first_answer() -> None:
+def test_each_session_starts_with_the_first_answer() -> None:
     hello = DuplexStep(FRAME, text=" Hello")
     engine = FakeEngine(answers=iter([hello]))
     for _ in range(2):
         assert run_simulated(first(engine.open_session(), 1)) == [hello]
 
 
-def test_it_fails_where_the_test_says() -> None:
+def test_it_fails_at_the_configured_frame() -> None:
     session = FakeEngine(fails_at=2).open_session()
     with pytest.raises(EngineFailed):
         run_simulated(first(session, 2))
@@ -57,7 +57,7 @@ async def test_its_sessions_are_counted_and_freed() -> None:
     engine.open_session()
 
 
-async def test_what_is_to_be_said_is_kept_where_the_engine_can() -> None:
+async def test_words_to_say_are_recorded_if_the_engine_supports_them() -> None:
     able = FakeSession()
     able.say("hello")
     assert able.sayings == ["hello"]
@@ -68,6 +68,6 @@ async def test_what_is_to_be_said_is_kept_where_the_engine_can() -> None:
         unable.say("hello")
 
 
-async def test_a_frame_of_another_shape_is_refused_as_every_engine_does() -> None:
+async def test_a_frame_of_another_shape_is_refused_as_by_every_engine() -> None:
     with pytest.raises(ValueError, match=r"expected float32 \[1920\]"):
         FakeSession().feed(np.zeros(960, np.float32))

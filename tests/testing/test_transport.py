@@ -14,7 +14,7 @@ from processors.mulaw import MulawDecoder
 AUDIO = InputAudioRawFrame(bytes(320), 8_000, num_channels=1)
 
 
-async def test_frames_pass_and_what_is_sent_is_kept() -> None:
+async def test_frames_pass_and_sent_ones_are_recorded() -> None:
     transport = FakeTransport()
     line = Pipeline([transport.input(), transport.output()])
     down, _ = await run_test(line, frames_to_send=[AUDIO, TextFrame("hello")])
@@ -23,7 +23,7 @@ async def test_frames_pass_and_what_is_sent_is_kept() -> None:
     assert down == [AUDIO, *transport.sent_of(TextFrame)]
 
 
-def test_a_frame_may_come_from_the_caller_at_any_moment() -> None:
+def test_a_frame_may_arrive_at_any_time() -> None:
     transport = FakeTransport()
 
     async def call() -> None:
@@ -42,7 +42,7 @@ def test_a_frame_may_come_from_the_caller_at_any_moment() -> None:
     assert [bool(value > 1_000) for value in loudest] == [False, False, True]
 
 
-def test_a_caller_s_audio_goes_in_at_the_pace_of_speech_and_comes_out_as_samples() -> None:
+def test_a_caller_s_audio_is_paced_in_real_time_and_returned_as_samples() -> None:
     samples = np.linspace(-0.5, 0.5, 1_300, dtype=np.float32)
     frames = caller_frames(samples)
     assert [type(frame).__name__ for frame in frames] == ["MulawInputFrame", "SleepFrame"] * 2

@@ -1,4 +1,4 @@
-"""axe-core, from npm, in a page: what it finds in every look that the page has."""
+"""axe-core, from npm, in a page: its findings in every appearance of the page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEIGHT = 800
 
 
 async def violations(page: Page) -> list[str]:
-    """Look at the page wide and light, and narrow and dark; gives each finding in a line.
+    """Check the page wide and light, and narrow and dark; return one line per finding.
 
     Raises:
         FileNotFoundError: when axe-core is not there; the text says how to get it.

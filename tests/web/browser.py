@@ -1,4 +1,4 @@
-"""A real Chromium with a microphone that is not there."""
+"""A real Chromium with a fake microphone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MICROPHONE_HZ = 48_000
 
 @asynccontextmanager
 async def browsing(url: str = "about:blank", flags: Sequence[str] = ALLOWED) -> AsyncIterator[Page]:
-    """Open a page; afterwards, no script of it may have failed.
+    """Open a page; afterwards, check that no script of it has failed.
 
     Without a URL, the page may outlive the server that it is led to.
     """
@@ -50,7 +50,7 @@ async def browsing(url: str = "about:blank", flags: Sequence[str] = ALLOWED) -> 
 
 
 def speaking(folder: Path) -> tuple[str, ...]:
-    """Give the flags of a microphone that says the rehearsal's clip: 48 kHz, 16 bit, as Chromium wants it."""
+    """Return the flags of a microphone that plays the rehearsal's clip: 48 kHz, 16 bit, for Chromium."""
     clip, rate_hz = soundfile.read(CALLER_FILE)
     path = folder / "speech.wav"
     soundfile.write(path, resample_poly(clip, _MICROPHONE_HZ // rate_hz, 1), _MICROPHONE_HZ, subtype="PCM_16")
@@ -58,6 +58,8 @@ def speaking(folder: Path) -> tuple[str, ...]:
 
 
 async def state(page: Page, name: str, value: str) -> None:
-    """Wait until the page's body says so: of the ``call`` (idle, calling, talking) or of the ``server``."""
+    """Wait until the page's body has this state: of the ``call`` (idle, calling, talking) or of the
+    ``server``.
+    """
     attribute = {"call": "data-state", "server": "data-server"}[name]
     await page.wait_for_selector(f"body[{attribute}={value}]")

@@ -1,4 +1,4 @@
-"""Calls as a practice would have them, for the Calls page: rows, and the files of one."""
+"""Calls of a practice for the Calls page: rows, and the files of one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CONVERSATION = {
 
 
 def rows(count: int, now: datetime | None = None) -> list[CallRow]:
-    """Make so many rows, one every 20 minutes, the newest first."""
+    """Create rows, one every 20 minutes, the newest first."""
     now = now or datetime.now(UTC)
     made = list[CallRow]()
     for number in range(count):
@@ -66,7 +66,7 @@ def rows(count: int, now: datetime | None = None) -> list[CallRow]:
 
 
 def talked_call(folder: Path, now: datetime | None = None, *, words: str = EVIL) -> CallRow:
-    """Make a call with a recording, words and a report; its caller's name and words would be markup."""
+    """Create a call with a recording, a transcript and a report; caller and words contain markup."""
     name = "2026-11-30T08-00-00Z-CAfe"
     clip, rate_hz = soundfile.read(CALLER_FILE)
     caller = resample_poly(clip, 8_000, rate_hz)[: 8_000 * 12]
@@ -116,7 +116,7 @@ def talked_call(folder: Path, now: datetime | None = None, *, words: str = EVIL)
 
 
 def message() -> CallRow:
-    """Make a message that was left."""
+    """Create a voice message."""
     now = datetime.now(UTC)
     return CallRow(
         id="ff",

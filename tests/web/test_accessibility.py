@@ -72,7 +72,7 @@ async def test_loading_broken_and_closing() -> None:
         await line.calls.wait_until_idle()
 
 
-async def test_both_speakers_and_a_choice_of_who_answers() -> None:
+async def test_both_speakers_and_choices() -> None:
     line = ServerState(ParrotEngine())
     words = [
         {"at_s": 0.5, "speaker": "bot", "text": "Hello!"},
@@ -114,7 +114,7 @@ async def test_calling_and_refused() -> None:
         await line.calls.wait_until_idle()
 
 
-async def test_who_is_not_let_in_reads_how_to_get_in() -> None:
+async def test_the_error_page_explains_how_to_get_access() -> None:
     auth = StreamAuth.for_account("secret", PublicAddress("https://a.example"))
     line = ServerState(FakeEngine(), auth=auth)
     async with serving(line) as address, browsing(f"http://{address}/") as page:

@@ -1,4 +1,4 @@
-"""The program itself with both tiny models, called from a real Chromium: who said what, there and after."""
+"""The program itself with both tiny models, called from Chromium: both sides' words, live and stored."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ pytestmark = pytest.mark.browser
 
 
 def shown(line: dict[str, Any]) -> str:
-    """How the page writes a line: time, label, words."""
+    """Return a line as the page shows it: time, label, words."""
     minutes, seconds = divmod(int(line["at_s"]), 60)
     return f"{minutes}:{seconds:02}{LABELS[line['speaker']]}{line['text']}"
 
 
-async def test_page_file_and_on_end_tell_one_story(talkative_pair: tuple[Path, Path], tmp_path: Path) -> None:
+async def test_page_file_and_on_end_report_have_the_same_words(
+    talkative_pair: tuple[Path, Path], tmp_path: Path
+) -> None:
     model, listening = talkative_pair
     (kept := tmp_path / "transcripts").mkdir()
     async with hook(says(status=204)) as told:

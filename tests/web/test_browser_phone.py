@@ -32,7 +32,7 @@ pytestmark = pytest.mark.browser
 
 
 async def loud(page: Page, meter: str) -> None:
-    """Wait until something is to be seen on a meter, for however short a time."""
+    """Wait until a meter shows something, even briefly."""
     shown = """(meter) => new Promise((resolve) => {
       const look = () => Number(meter.getAttribute('aria-valuenow')) > 40 && resolve();
       new MutationObserver(look).observe(meter, { attributes: true });
@@ -43,13 +43,13 @@ async def loud(page: Page, meter: str) -> None:
 
 
 def lag_s(sides: NDArray[np.float32]) -> float:
-    """Give how long after the caller the other side says the same."""
+    """Return by how many seconds the other side repeats the caller."""
     said, heard = sides.T[:, int(GREETING_S * RATE_HZ) :]
     alike = correlate(heard, said, method="fft")
     return float(np.argmax(alike) - (len(said) - 1)) / RATE_HZ
 
 
-async def test_a_whole_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_whole_call_in_the_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = ServerState(
         ParrotEngine(delay_s=0.4), auth=StreamAuth.for_account("secret"), engine_reason="as requested"
     )
@@ -102,7 +102,7 @@ async def test_a_whole_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         await expect(page.get_by_role("timer")).to_have_text("")
 
 
-async def test_the_keypad_sends_keys_and_the_hangup_key_hangs_up() -> None:
+async def test_the_keypad_sends_keys_and_the_hang_up_key_ends_the_call() -> None:
     line = ServerState(ParrotEngine(), Settings(server=ServerOptions(hangup_key="#")))
     async with serving(line) as address, browsing(f"http://{address}/") as page:
         toggle = page.get_by_role("button", name="Keypad")
@@ -171,7 +171,7 @@ async def test_devices_and_volume_can_be_changed_in_a_call() -> None:
         await line.calls.wait_until_idle()
 
 
-async def test_who_answers_can_be_chosen_where_the_server_offers_it() -> None:
+async def test_persona_and_voice_can_be_selected_if_offered() -> None:
     engine = ParrotEngine()
     line = ServerState(engine, personas=Personas(sections={"dentist": CallOverrides("You are Anna.")}))
     async with serving(line) as address, browsing(f"http://{address}/") as page:
@@ -188,7 +188,7 @@ async def test_who_answers_can_be_chosen_where_the_server_offers_it() -> None:
         await line.calls.wait_until_idle()
 
 
-async def test_a_refused_microphone_has_its_word_and_takes_no_session() -> None:
+async def test_a_blocked_microphone_is_reported_and_uses_no_session() -> None:
     line = ServerState(ParrotEngine())
     async with (
         serving(line) as address,
@@ -200,7 +200,7 @@ async def test_a_refused_microphone_has_its_word_and_takes_no_session() -> None:
     assert line.calls.served == 0
 
 
-async def test_a_busy_line_has_its_word() -> None:
+async def test_a_busy_server_is_reported() -> None:
     line = ServerState(ParrotEngine(capacity=0))
     async with serving(line) as address, browsing(f"http://{address}/", ALLOWED) as page:
         await page.get_by_role("button", name="Call").click()

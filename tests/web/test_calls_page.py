@@ -1,4 +1,4 @@
-"""The Calls page in a real Chromium: by mouse and keyboard, in every look, with ten thousand calls."""
+"""The Calls page in a real Chromium: by mouse and keyboard, in every appearance, with ten thousand calls."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def history(tmp_path: Path) -> ServerState:
     return state
 
 
-async def test_it_is_read_and_left_by_keyboard_alone_in_every_look(tmp_path: Path) -> None:
+async def test_it_is_usable_by_keyboard_in_every_appearance(tmp_path: Path) -> None:
     state = history(tmp_path)
     async with opened(state) as page:
         listed, details = page.locator("#rows tr"), page.locator("#details")
@@ -89,7 +89,7 @@ async def test_it_is_read_and_left_by_keyboard_alone_in_every_look(tmp_path: Pat
         assert "#" not in page.url
 
 
-async def test_a_call_and_a_caller_are_deleted_after_a_question(tmp_path: Path) -> None:
+async def test_calls_are_deleted_after_a_confirmation(tmp_path: Path) -> None:
     state = history(tmp_path)
     state.history.add(
         CallRow(id="fd", from_number=CALLER, outcome=Outcome.BUSY, ended_at="2026-11-30T08:00:00Z")
@@ -109,7 +109,7 @@ async def test_a_call_and_a_caller_are_deleted_after_a_question(tmp_path: Path) 
 
 
 async def reloaded_ms(page: Page) -> float:
-    """Open the page again; gives the time from the navigation until rows are there to be painted."""
+    """Reload the page; return the time from the navigation until rows can be painted."""
     await page.reload(wait_until="commit")
     shown: float = await page.evaluate(
         """new Promise((resolve) => {
@@ -149,7 +149,7 @@ async def test_ten_thousand_calls_open_within_a_second_and_can_be_searched(tmp_p
         await expect(page.get_by_text("No calls.")).to_be_visible()
 
 
-async def test_a_running_call_is_shown_and_hung_up() -> None:
+async def test_a_running_call_is_listed_and_hung_up() -> None:
     engine = FakeEngine(capabilities=frozenset({"say"}))
     state = ServerState(engine)
     async with opened(state) as page:
@@ -176,7 +176,7 @@ async def test_a_running_call_is_shown_and_hung_up() -> None:
         await expect(page.locator("#rows tr")).to_have_count(1)
 
 
-async def test_a_database_that_cannot_be_read_is_told_and_the_server_s_end_too(tmp_path: Path) -> None:
+async def test_an_unreadable_database_and_a_lost_server_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "calls.db"
     state = ServerState(FakeEngine(), history=CallHistory(CallStore(path)))  # no such file
     state.history.add(message())
@@ -192,7 +192,7 @@ async def test_a_database_that_cannot_be_read_is_told_and_the_server_s_end_too(t
         await expect(page.locator("#rows tr")).to_have_count(1)
 
 
-async def test_who_is_not_let_in_sees_no_call(tmp_path: Path) -> None:
+async def test_without_access_no_call_is_shown(tmp_path: Path) -> None:
     state = history(tmp_path)
     state.auth = StreamAuth.for_account("secret", PublicAddress("https://a.example"))
     async with opened(state) as page:

@@ -1,4 +1,4 @@
-"""The page of a gateway: its call goes to a worker, and it shows those of all workers."""
+"""The page of a gateway: its call goes to a worker, and the calls of all workers are listed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.web.browser import browsing, state
 pytestmark = pytest.mark.browser
 
 
-async def test_a_call_of_the_page_goes_to_a_worker() -> None:
+async def test_a_call_from_the_page_goes_to_a_worker() -> None:
     async with (
         local_cluster(ClusterOptions(workers=2), is_public=False) as cluster,
         browsing(f"http://{cluster.address}/") as page,

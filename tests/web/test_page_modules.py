@@ -1,4 +1,4 @@
-"""The page's own codec, resampler and files, in a real Chromium, against the server's."""
+"""The page's codec, resampler and files, in a real Chromium, compared with the server's."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ pytestmark = pytest.mark.browser
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[Page]:
-    """Open the page of a server that is ready."""
+    """Open the page of a ready server."""
     async with serving(ServerState(ParrotEngine())) as address, browsing(f"http://{address}/") as page:
         yield page
 
 
-async def test_the_codec_and_the_resampler_are_the_line_s() -> None:
-    """Every µ-law code, and a tone through both resamplers, against the server's own."""
+async def test_the_codec_and_the_resampler_agree_with_the_server_s() -> None:
+    """Every µ-law code, and a tone through both resamplers."""
     async with opened() as page:
         codes = await page.evaluate(
             """async () => {
@@ -69,7 +69,7 @@ async def test_the_codec_and_the_resampler_are_the_line_s() -> None:
     assert spectrum_db.max() < -60  # neither the 6 kHz tone, nor its alias at 2 kHz, nor images
 
 
-async def test_its_messages_are_those_of_twilio_s_protocol() -> None:
+async def test_its_messages_follow_twilio_s_protocol() -> None:
     async with opened() as page:
         sent = await page.evaluate(
             """async () => {
@@ -96,7 +96,7 @@ async def test_its_messages_are_those_of_twilio_s_protocol() -> None:
     assert numbered[3]["dtmf"]["track"] == "inbound_track"
 
 
-async def test_a_recording_has_both_sides_where_they_sounded() -> None:
+async def test_a_recording_has_both_sides_at_their_times() -> None:
     async with opened() as page:
         encoded = await page.evaluate(
             """async () => {
@@ -118,7 +118,7 @@ async def test_a_recording_has_both_sides_where_they_sounded() -> None:
     assert np.array_equal(sides[:, 1], np.where(sounds, heard, 0))
 
 
-async def test_a_transcript_is_in_the_order_of_time_whoever_comes_first() -> None:
+async def test_a_transcript_is_in_order_of_time() -> None:
     lines = [{"at_s": i, "text": f"line {i}", "speaker": "bot"} for i in range(300)]
     async with opened() as page:
         text = await page.evaluate(
@@ -148,7 +148,7 @@ async def test_a_transcript_is_in_the_order_of_time_whoever_comes_first() -> Non
     assert text["shown"][-1] == "4:59nobody said"
 
 
-async def test_a_sparkline_s_scale_stays_and_has_the_target_on_it() -> None:
+async def test_a_sparkline_has_a_fixed_scale_with_the_target() -> None:
     async with opened() as page:
         drawn = await page.evaluate(
             """async () => {
@@ -166,7 +166,7 @@ async def test_a_sparkline_s_scale_stays_and_has_the_target_on_it() -> None:
     assert (zero, top, beyond) == (31, 1, 1)
 
 
-async def test_an_echo_of_this_page_s_call_is_named() -> None:
+async def test_an_echo_of_the_page_s_call_is_reported() -> None:
     async with opened() as page:
         texts = await page.evaluate(
             """async () => {

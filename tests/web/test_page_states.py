@@ -1,4 +1,4 @@
-"""What the page says while the server loads, breaks, closes and goes away, in a real Chromium."""
+"""The page's messages while the server loads, fails, closes and disappears, in a real Chromium."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.browser
 
 
 class SlowEngine(FakeEngine):
-    """Loads for as long as the test wants, and breaks when the test wants."""
+    """Loads, and fails, when the test says so."""
 
     def __init__(self) -> None:
         super().__init__(capacity=1)
@@ -38,7 +38,7 @@ class SlowEngine(FakeEngine):
         await super().start(progress)
 
 
-async def test_loading_ready_and_broken() -> None:
+async def test_loading_ready_and_failed() -> None:
     engine = SlowEngine()
     line = ServerState(engine, engine_reason="on Metal")
     async with (
@@ -64,7 +64,7 @@ async def test_loading_ready_and_broken() -> None:
         line.calls.closing = "the test is over"
 
 
-async def test_why_the_start_failed_stays_to_be_read_when_the_server_is_gone() -> None:
+async def test_the_reason_of_a_failed_start_stays_visible() -> None:
     engine = SlowEngine()
     line = ServerState(engine)
     async with browsing() as page:
@@ -78,7 +78,7 @@ async def test_why_the_start_failed_stays_to_be_read_when_the_server_is_gone() -
         await expect(page.get_by_role("status")).to_contain_text("The disk is full")
 
 
-async def test_a_server_that_closes_and_goes_and_comes_back() -> None:
+async def test_a_server_that_closes_and_returns() -> None:
     first = ServerState(ParrotEngine())
     async with browsing() as page:
         async with serving(first) as address:

@@ -7,6 +7,6 @@ from processors import playback_end
 
 @pytest.fixture
 def short_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait no 2.5 s for the end of the bot's words: these tests' phones return no marks, and fall silent."""
+    """Shorten the wait of 2.5 s for the end of the bot's words: these phones return no marks."""
     monkeypatch.setattr(playback_end, "STILL_SECS", 0.2)
     monkeypatch.setattr(playback_end, "ECHO_SECS", 0.1)

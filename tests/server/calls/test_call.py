@@ -16,14 +16,14 @@ from tests.support.logs import Logged
 START = Start("MZ1", "CA" + "1" * 32, "AC1", {}, {})
 
 
-async def test_the_first_reason_to_end_counts() -> None:
+async def test_the_first_reason_to_end_is_kept() -> None:
     call = Call(START)
     call.request_end("the caller hung up", 1000)
     call.request_end("the engine failed", 1011)
     assert await call.wait_for_end() == ("the caller hung up", 1000)
 
 
-async def test_who_waits_for_the_end_and_gives_up_does_not_end_it() -> None:
+async def test_a_cancelled_waiter_does_not_end_the_call() -> None:
     call = Call(START)
     waiting = asyncio.ensure_future(call.wait_for_end())
     await asyncio.sleep(0)
@@ -32,18 +32,18 @@ async def test_who_waits_for_the_end_and_gives_up_does_not_end_it() -> None:
     assert (await call.wait_for_end())[0] == "over"
 
 
-async def test_nothing_is_said_in_a_call_that_is_over() -> None:
+async def test_an_ended_call_refuses_words() -> None:
     with pytest.raises(CallClosed):
         Call(START).say("Hello.")
 
 
-async def test_a_stranger_s_sid_cannot_name_a_file_elsewhere() -> None:
+async def test_a_stranger_s_sid_cannot_name_a_file_in_another_folder() -> None:
     began = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
     call = Call(replace(START, call_sid="../../etc/x y\0" + "z" * 99), began=began)
     assert call.file_name == "2026-01-31T12-30-00Z-etcxy" + "z" * 29
 
 
-async def test_a_call_only_moves_on_through_its_states() -> None:
+async def test_a_call_s_states_only_advance() -> None:
     call = Call(START, session=FakeSession(FakeEngine()))
     states = [call.state]
     call.request_end("the caller hung up")
@@ -60,8 +60,8 @@ async def test_a_call_only_moves_on_through_its_states() -> None:
         call.close()
 
 
-async def test_one_action_at_a_time_whoever_starts_it(logged: Logged) -> None:
-    """The guard stood in CallControl, of which a dialled call had two: one for keys, one for voicemail."""
+async def test_only_one_action_runs_at_a_time(logged: Logged) -> None:
+    """The guard was in CallControl, of which a dialled call had two: one for keys, one for voicemail."""
     call = Call(START)
     done: list[str] = []
 

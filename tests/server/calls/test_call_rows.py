@@ -1,4 +1,4 @@
-"""server/calls/call_rows.py: whole calls over real sockets, and the row that each leaves."""
+"""server/calls/call_rows.py: whole calls over real sockets, and the row of each."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def only_row(state: ServerState) -> CallRow:
     return row
 
 
-async def test_a_call_that_was_talked_in(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+async def test_an_answered_call(twilio: FakeTwilioApi, tmp_path: Path) -> None:
     made = Line(twilio, TalkingEngine())
     made.state.settings = replace(made.state.settings, taps=TapOptions(record=tmp_path))
     made.state.personas = Personas(sections={"dentist": CallOverrides()}, names_by_number={NUMBER: "dentist"})
@@ -78,7 +78,7 @@ async def test_a_call_that_was_talked_in(twilio: FakeTwilioApi, tmp_path: Path) 
         ({}, {"fallback_say": "Sorry."}, 0, (Outcome.FALLBACK, "all 0 sessions are taken")),
     ],
 )
-async def test_a_call_that_is_not_taken(
+async def test_a_call_that_is_not_accepted(
     twilio: FakeTwilioApi,
     hooks: Mapping[str, object],
     options: Mapping[str, object],
@@ -107,7 +107,7 @@ async def test_a_call_that_the_hook_refuses(twilio: FakeTwilioApi) -> None:
     assert told(row) == (Outcome.REFUSED, "--on-call does not accept it")
 
 
-async def test_a_call_whose_audio_never_comes(twilio: FakeTwilioApi) -> None:
+async def test_a_call_without_a_stream(twilio: FakeTwilioApi) -> None:
     made = Line(twilio, TalkingEngine())
     async with made.serving() as line:
         await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
@@ -127,7 +127,7 @@ async def test_a_stream_that_finds_no_session(twilio: FakeTwilioApi) -> None:
     assert row.outcome is Outcome.BUSY
 
 
-async def test_an_engine_that_breaks(twilio: FakeTwilioApi) -> None:
+async def test_a_call_whose_engine_fails(twilio: FakeTwilioApi) -> None:
     made = Line(twilio, TalkingEngine(fails_at=2))
     async with made.serving() as line, line.call() as phone:
         await talk(phone, 1)
@@ -138,7 +138,7 @@ async def test_an_engine_that_breaks(twilio: FakeTwilioApi) -> None:
 
 
 @pytest.mark.parametrize(("how", "secs"), [("completed", 42.0), ("no-answer", None)])
-async def test_a_transfer_and_how_it_went(twilio: FakeTwilioApi, how: str, secs: float | None) -> None:
+async def test_a_transfer_with_its_result(twilio: FakeTwilioApi, how: str, secs: float | None) -> None:
     made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
     async with made.serving() as line:
         async with line.call() as phone:
@@ -163,7 +163,7 @@ async def test_a_transfer_and_how_it_went(twilio: FakeTwilioApi, how: str, secs:
             assert (again.began_at, again.secs >= row.secs) == (row.began_at, True)  # one row: both streams
 
 
-async def test_a_call_of_the_page_and_one_that_nobody_announced() -> None:
+async def test_a_call_of_the_page_and_a_stream_without_a_webhook() -> None:
     state = ServerState(FakeEngine())
     async with serving(state) as address, aiohttp.ClientSession() as http:
         async with http.post(f"http://{address}/web/call") as answer:
@@ -187,7 +187,7 @@ async def test_a_stranger_without_a_token_leaves_no_row() -> None:
     assert state.history.rows == []
 
 
-async def test_a_fallback_that_somebody_answers(twilio: FakeTwilioApi) -> None:
+async def test_a_fallback_call_that_is_answered(twilio: FakeTwilioApi) -> None:
     made = Line(twilio, TalkingEngine(capacity=0), fallback_to=PERSON)
     async with made.serving() as line:
         await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
@@ -198,7 +198,7 @@ async def test_a_fallback_that_somebody_answers(twilio: FakeTwilioApi) -> None:
     assert (row.transfer_to, row.transfer_outcome, row.transfer_secs) == (PERSON, "completed", 42.0)
 
 
-async def test_calls_go_on_while_the_database_is_locked(
+async def test_calls_continue_while_the_database_is_locked(
     twilio: FakeTwilioApi, tmp_path: Path, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(call_database, "BUSY_SECS", 0.05)
@@ -226,7 +226,7 @@ async def test_calls_go_on_while_the_database_is_locked(
     locker.close()
 
 
-async def test_rows_are_stored_as_the_calls_go(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+async def test_rows_are_stored_during_the_call(twilio: FakeTwilioApi, tmp_path: Path) -> None:
     path = tmp_path / "calls.db"
     check_database(path)
     made = Line(twilio, TalkingEngine())

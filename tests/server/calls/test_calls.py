@@ -1,4 +1,4 @@
-"""server/calls/calls.py: which calls run, which have ended, and who waits for them."""
+"""server/calls/calls.py: running calls, ended calls, and their waiters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moshi_phone.telephony.media_stream import Start
 START = Start("MZ1", "CA" + "1" * 32, "AC1", {}, {})
 
 
-async def test_a_call_moves_from_those_that_run_to_those_that_are_over() -> None:
+async def test_a_call_moves_from_running_to_ended() -> None:
     calls = Calls()
     one, other = calls.begin(START), calls.begin(replace(START, call_sid="CA2"))
     one.observations.metrics.frames = 3
@@ -24,14 +24,14 @@ async def test_a_call_moves_from_those_that_run_to_those_that_are_over() -> None
     assert calls.find("CA3") is None
 
 
-async def test_one_that_runs_is_found_before_one_of_its_name_that_is_over() -> None:
+async def test_a_running_call_is_found_before_an_ended_one_of_the_same_sid() -> None:
     calls = Calls()
     calls.finish(calls.begin(START))
     running = calls.begin(START)
     assert calls.find(START.call_sid) is running
 
 
-async def test_only_the_last_few_are_remembered() -> None:
+async def test_only_the_latest_ended_calls_are_kept() -> None:
     calls = Calls()
     for number in range(MAX_RECENT + 8):
         calls.finish(calls.begin(replace(START, call_sid=f"CA{number}")))
@@ -40,7 +40,7 @@ async def test_only_the_last_few_are_remembered() -> None:
     assert calls.find("CA8") is not None
 
 
-async def test_all_over_waits_for_the_last() -> None:
+async def test_waiting_until_idle_ends_with_the_last_call() -> None:
     calls = Calls()
     await calls.wait_until_idle()  # nobody is there
     one, other = calls.begin(START), calls.begin(START)
@@ -54,7 +54,7 @@ async def test_all_over_waits_for_the_last() -> None:
     await asyncio.wait_for(waiting, 10)
 
 
-async def test_a_waiter_gets_the_call_that_begins() -> None:
+async def test_a_waiter_gets_the_new_call() -> None:
     calls = Calls()
     first, second = (asyncio.ensure_future(calls.begun(START.call_sid)) for _ in range(2))
     await asyncio.sleep(0)
@@ -64,7 +64,7 @@ async def test_a_waiter_gets_the_call_that_begins() -> None:
     assert await asyncio.wait_for(second, 10) is call
 
 
-async def test_a_newer_stream_ends_the_older_one_and_not_the_phone_call() -> None:
+async def test_a_newer_stream_replaces_the_older_one_without_a_hang_up() -> None:
     calls = Calls()
     older, stranger = calls.begin(START), calls.begin(replace(START, call_sid="CA2"))
     calls.replace_stream(START.call_sid)

@@ -1,4 +1,4 @@
-"""server/calls/closed.py over real sockets: a practice at night."""
+"""server/calls/closed.py over real sockets: a practice outside its hours."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HOURS = 'hours = "Mon-Fri 08:00-17:00"\ntimezone = "Europe/Berlin"\n'
 
 
 class AskedEngine(FakeEngine):
-    """Remembers what its calls ask for."""
+    """Records the requests of its calls."""
 
     supported_overrides = frozenset({"persona", "greeting"})
 
@@ -68,18 +68,18 @@ async def line(
 
 
 async def rings(voice: FakeTwilioVoice) -> ET.Element:
-    """Call in; gives the TwiML."""
+    """Call in; return the TwiML."""
     return ET.fromstring(await voice.call_in(f"{PUBLIC}/twiml", CALL))  # noqa: S314 - our own server's
 
 
-async def test_in_its_hours_it_is_answered(tmp_path: Path) -> None:
+async def test_within_its_hours_a_call_is_answered(tmp_path: Path) -> None:
     async with line(tmp_path, 'when_closed = "say"', OPEN) as (voice, _, state):
         assert [verb.tag for verb in await rings(voice)] == ["Connect", "Redirect"]
         (row,) = state.history.rows
         assert row.outcome is Outcome.CONNECTING
 
 
-async def test_words_of_twilio_s_voice(tmp_path: Path) -> None:
+async def test_a_text_is_said_by_twilio(tmp_path: Path) -> None:
     default = 'when_closed = "say"\nclosed_say = "We open at eight."'
     async with line(tmp_path, default) as (voice, engine, state):
         (say,) = await rings(voice)
@@ -90,7 +90,7 @@ async def test_words_of_twilio_s_voice(tmp_path: Path) -> None:
     assert engine.opened == 0
 
 
-async def test_a_message(tmp_path: Path) -> None:
+async def test_a_message_is_taken(tmp_path: Path) -> None:
     async with line(tmp_path, 'when_closed = "message"', message_secs=60) as (voice, _, __):
         say, record, hangup = await rings(voice)
     assert say.text == "Nobody can take your call now. Please leave a message after the tone."
@@ -106,20 +106,20 @@ async def test_a_message(tmp_path: Path) -> None:
         ('when_closed = "transfer"\nclosed_transfer_to = "+15558880000"', "+15558880000"),
     ],
 )
-async def test_a_transfer(tmp_path: Path, default: str, expected: str) -> None:
+async def test_a_call_is_transferred(tmp_path: Path, default: str, expected: str) -> None:
     async with line(tmp_path, default, transfer_to="+15559990000") as (voice, _, __):
         (dial,) = await rings(voice)
     assert [number.text for number in dial] == [expected]
     assert dial.attrib["action"] == f"{PUBLIC}/transferred"
 
 
-async def test_a_transfer_to_the_line_s_own_number_would_ring_here_for_ever(tmp_path: Path) -> None:
+async def test_a_transfer_to_its_own_number_is_not_made(tmp_path: Path) -> None:
     default = f'when_closed = "transfer"\nclosed_transfer_to = "{NUMBER}"'
     async with line(tmp_path, default) as (voice, _, __):
         assert [verb.tag for verb in await rings(voice)] == ["Say"]
 
 
-async def test_another_role_that_knows_the_time(tmp_path: Path) -> None:
+async def test_another_persona_gets_the_time(tmp_path: Path) -> None:
     default = 'persona = "You are Anna."\nclosed_persona = "It is {weekday}, {now}, and we are closed."'
     async with line(tmp_path, default) as (voice, engine, state):
         twiml = await voice.call_in(f"{PUBLIC}/twiml", CALL)
@@ -131,7 +131,7 @@ async def test_another_role_that_knows_the_time(tmp_path: Path) -> None:
     assert request.persona == "It is Monday, 2026-11-30 21:00, and we are closed."
 
 
-def test_what_closed_lines_need_is_told_at_the_start(tmp_path: Path) -> None:
+def test_missing_options_are_reported_at_the_start(tmp_path: Path) -> None:
     file = tmp_path / "personas.toml"
     file.write_text(f'[desk]\n{HOURS}when_closed = "message"\n')
     with pytest.raises(HoursUnusable, match=r'\[desk\] when_closed = "message" needs --fallback-record DIR'):
@@ -143,8 +143,8 @@ def test_what_closed_lines_need_is_told_at_the_start(tmp_path: Path) -> None:
     check_hours(load_personas(file), Settings(calls=CallOptions(transfer_to="+15559990000")))
 
 
-async def test_an_engine_that_takes_no_persona_answers_all_the_same(tmp_path: Path) -> None:
-    """The parrot, where there is no accelerator: --personas is left out, and so is the time in it."""
+async def test_an_engine_without_personas_answers_too(tmp_path: Path) -> None:
+    """The parrot, without an accelerator: --personas is left out, and so is the time in it."""
     default = 'persona = "You are Anna, and it is {now}."\ngreeting = "It is {weekday}."'
     async with line(tmp_path, default, OPEN) as (voice, engine, state):
         engine.supported_overrides = frozenset()
@@ -156,7 +156,7 @@ async def test_an_engine_that_takes_no_persona_answers_all_the_same(tmp_path: Pa
     assert engine.requests == [NO_OVERRIDES]
 
 
-async def test_a_call_that_no_webhook_announced_is_filled_too(tmp_path: Path) -> None:
+async def test_placeholders_are_filled_without_a_webhook(tmp_path: Path) -> None:
     async with line(tmp_path, 'persona = "You are Anna, and it is {now}."', OPEN) as (voice, engine, state):
         token = state.mint(CALL)
         async with Phone.calling(

@@ -1,4 +1,4 @@
-"""server/calls/consent.py: whole calls over real sockets, and what is left of them on the disk."""
+"""server/calls/consent.py: whole calls over real sockets, and their files on the disk."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def names(folder: Path) -> list[str]:
 
 
 async def talk_on(phone: Phone) -> None:
-    """Say more than a second, after which a recording is written; what is answered of it does not matter."""
+    """Talk for more than a second, after which a recording is written; answers do not matter."""
     await phone.say(LOUD, times=56)
     await asyncio.sleep(0.2)
 
@@ -78,7 +78,7 @@ async def ended(line: Line, phone: Phone) -> None:
     assert await asyncio.to_thread(line.state.files.flush, 5)
 
 
-async def test_the_bot_says_it_and_nothing_is_kept_before(
+async def test_the_bot_says_the_notice_and_nothing_is_stored_before(
     twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard = asyncio.Event()
@@ -110,9 +110,7 @@ async def test_the_bot_says_it_and_nothing_is_kept_before(
     assert "word" in words
 
 
-async def test_twilio_says_it_where_the_bot_cannot_and_only_once(
-    twilio: FakeTwilioApi, tmp_path: Path
-) -> None:
+async def test_twilio_says_the_notice_once_if_the_bot_cannot(twilio: FakeTwilioApi, tmp_path: Path) -> None:
     async with recording_line(twilio, tmp_path, says=False) as (line, _):
         twiml = await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
         assert SAYS in twiml
@@ -133,7 +131,9 @@ async def test_twilio_says_it_where_the_bot_cannot_and_only_once(
 
 
 @pytest.mark.parametrize("says", [True, False])
-async def test_who_presses_the_key_leaves_nothing(twilio: FakeTwilioApi, tmp_path: Path, says: bool) -> None:
+async def test_after_the_opt_out_key_nothing_is_stored(
+    twilio: FakeTwilioApi, tmp_path: Path, says: bool
+) -> None:
     async with recording_line(twilio, tmp_path, says=says) as (line, _):
         async with line.call() as phone:
             await talk(phone, 2)
@@ -154,8 +154,8 @@ async def test_who_presses_the_key_leaves_nothing(twilio: FakeTwilioApi, tmp_pat
     assert (names(tmp_path), row.consent, row.files) == ([], "refused", {})
 
 
-async def test_of_a_call_that_cannot_be_told_nothing_is_kept(tmp_path: Path, logged: Logged) -> None:
-    """One of the browser phone: there is no voice but the engine's, and that cannot say given words."""
+async def test_a_call_without_a_possible_notice_is_not_stored(tmp_path: Path, logged: Logged) -> None:
+    """One of the browser phone: the engine has the only voice, and cannot say given words."""
     taps = TapOptions(record=tmp_path, transcripts=tmp_path, record_notice=NOTICE)
     state = ServerState(FakeEngine(), Settings(taps=taps))
     async with serving(state) as address, Phone.calling(address) as phone:
@@ -167,7 +167,7 @@ async def test_of_a_call_that_cannot_be_told_nothing_is_kept(tmp_path: Path, log
     assert "the call is not recorded" in logged.text
 
 
-def test_the_start_says_what_is_kept_and_what_has_no_effect(tmp_path: Path) -> None:
+def test_the_start_logs_what_is_stored_and_what_has_no_effect(tmp_path: Path) -> None:
     assert what_is_kept(TapOptions()) is None
     assert what_is_kept(TapOptions(record=Path("r"), record_notice="x")) == (
         "Calls are recorded into r; callers are informed first."

@@ -39,7 +39,7 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.usefixtures("short_stalls")
 
 
-async def test_a_key_puts_the_caller_through_after_a_notice(twilio: FakeTwilioApi, logged: Logged) -> None:
+async def test_a_key_transfers_the_caller_after_a_notice(twilio: FakeTwilioApi, logged: Logged) -> None:
     engine = TalkingEngine()
     made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0", transfer_notice="One moment, please.")
     async with made.serving() as line, line.call() as phone:
@@ -54,7 +54,7 @@ async def test_a_key_puts_the_caller_through_after_a_notice(twilio: FakeTwilioAp
 
 
 async def test_twilio_ends_the_stream_before_it_has_answered(twilio: FakeTwilioApi) -> None:
-    """As it does: a call that is led elsewhere leaves its stream, and that is no hanging up."""
+    """As in reality: a redirected call leaves its stream, which is not a hang-up."""
     loop = asyncio.get_running_loop()
     made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
     async with made.serving() as line, line.call() as phone:
@@ -72,7 +72,7 @@ async def test_twilio_ends_the_stream_before_it_has_answered(twilio: FakeTwilioA
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
 
 
-async def test_a_socket_that_is_gone_at_once_hangs_nobody_up(twilio: FakeTwilioApi) -> None:
+async def test_a_socket_closed_during_the_transfer_is_not_a_hang_up(twilio: FakeTwilioApi) -> None:
     loop = asyncio.get_running_loop()
     made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
     async with made.serving() as line, line.call() as phone:
@@ -90,7 +90,7 @@ async def test_a_socket_that_is_gone_at_once_hangs_nobody_up(twilio: FakeTwilioA
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
 
 
-async def test_who_hangs_up_during_the_notice_is_put_through_to_nobody(
+async def test_a_hang_up_during_the_notice_cancels_the_transfer(
     twilio: FakeTwilioApi, logged: Logged
 ) -> None:
     engine = TalkingEngine()
@@ -106,7 +106,7 @@ async def test_who_hangs_up_during_the_notice_is_put_through_to_nobody(
     assert line.updates() == []
 
 
-async def test_words_put_the_caller_through(twilio: FakeTwilioApi, logged: Logged) -> None:
+async def test_a_phrase_transfers_the_caller(twilio: FakeTwilioApi, logged: Logged) -> None:
     engine = TalkingEngine()
     engine.script = {2: " Let me speak", 3: " to a human", 4: ", please."}
     made = Line(twilio, engine, transfer_to=PERSON, transfer_phrase=("Speak to a human!",))
@@ -119,7 +119,7 @@ async def test_words_put_the_caller_through(twilio: FakeTwilioApi, logged: Logge
     assert "human" not in logged.text
 
 
-async def test_nobody_answers_there_and_the_caller_is_back(twilio: FakeTwilioApi) -> None:
+async def test_an_unanswered_transfer_returns_the_caller(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine()
     async with Line(twilio, engine, transfer_to=PERSON, transfer_key="0").serving() as line:
         async with line.call() as phone:
@@ -135,7 +135,7 @@ async def test_nobody_answers_there_and_the_caller_is_back(twilio: FakeTwilioApi
     assert engine.opened == 2
 
 
-async def test_who_is_back_after_long_ringing_is_who_they_were(twilio: FakeTwilioApi) -> None:
+async def test_a_caller_returning_after_long_ringing_keeps_the_persona(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine()
     engine.supported_overrides = frozenset({"persona"})
     made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0")
@@ -158,7 +158,7 @@ async def test_who_is_back_after_long_ringing_is_who_they_were(twilio: FakeTwili
     assert asked == [CallOverrides("You are Anna.")] * 2
 
 
-async def test_the_hook_may_name_who_a_call_is_put_through_to(twilio: FakeTwilioApi) -> None:
+async def test_the_hook_may_name_the_transfer_s_number(twilio: FakeTwilioApi) -> None:
     other = "+15558887777"
     made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
     async with hook(says(f'{{"transfer_to": "{other}"}}')) as asked:
@@ -178,7 +178,7 @@ async def test_the_hook_may_name_who_a_call_is_put_through_to(twilio: FakeTwilio
     assert len(asked.told) == 1
 
 
-async def test_an_engine_that_cannot_say_puts_through_without_a_word(twilio: FakeTwilioApi) -> None:
+async def test_an_engine_without_words_transfers_without_a_notice(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine()
     engine.spoken = None
     made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0", transfer_notice="One moment.")
@@ -189,7 +189,7 @@ async def test_an_engine_that_cannot_say_puts_through_without_a_word(twilio: Fak
     assert line.updates() == [{"Twiml": [TO_THE_PERSON]}]
 
 
-async def test_a_transfer_that_twilio_refuses_leaves_the_call_as_it_is(
+async def test_a_transfer_that_twilio_refuses_does_not_change_the_call(
     twilio: FakeTwilioApi, logged: Logged
 ) -> None:
     engine = TalkingEngine()
@@ -205,7 +205,7 @@ async def test_a_transfer_that_twilio_refuses_leaves_the_call_as_it_is(
 
 
 def shown(twiml: str) -> tuple[str | None, str]:
-    """Give what the other phone shows, and its number."""
+    """Return the caller ID that the other phone shows, and its number."""
     verb = ElementTree.fromstring(twiml)[0]  # noqa: S314 - our own
     return verb.get("callerId"), verb.findtext("Number") or ""
 
@@ -227,10 +227,10 @@ def shown(twiml: str) -> tuple[str | None, str]:
         ("+15551234567", "sip:line@example.sip.twilio.com", None),
     ],
 )
-async def test_whose_own_number_cannot_be_shown_is_put_through_with_the_line_s(
+async def test_a_caller_without_a_number_is_transferred_with_the_server_s_number(
     twilio: FakeTwilioApi, caller: str, called: str, caller_id: str | None
 ) -> None:
-    """Without it Twilio refuses the call (13214)."""
+    """Without it, Twilio refuses the call (13214)."""
     made = Line(twilio, TalkingEngine(capacity=1), transfer_to=PERSON, transfer_key="0", fallback_to=PERSON)
     made.state.line_number = NUMBER
     async with made.serving() as line:
@@ -245,7 +245,7 @@ async def test_whose_own_number_cannot_be_shown_is_put_through_with_the_line_s(
     assert shown(update["Twiml"][0]) == shown(fallback) == (caller_id, PERSON)
 
 
-async def test_why_a_call_was_not_put_through_is_in_the_log(twilio: FakeTwilioApi, logged: Logged) -> None:
+async def test_the_reason_of_a_failed_transfer_is_logged(twilio: FakeTwilioApi, logged: Logged) -> None:
     async with Line(twilio, TalkingEngine()).serving() as line:
         form = {
             "CallSid": CALL, "DialCallStatus": "failed", "ErrorCode": "13214",
@@ -256,15 +256,15 @@ async def test_why_a_call_was_not_put_through_is_in_the_log(twilio: FakeTwilioAp
     assert PERSON not in logged.text
 
 
-async def test_who_hung_up_while_the_other_phone_rang_holds_no_session(twilio: FakeTwilioApi) -> None:
+async def test_a_hang_up_while_the_other_phone_rings_frees_the_session(twilio: FakeTwilioApi) -> None:
     async with Line(twilio, TalkingEngine()).serving() as line:
         form = {"CallSid": CALL, "DialCallStatus": "no-answer", "CallStatus": "completed"}
         assert await line.voice.post(f"{PUBLIC}/transferred", form) == (200, f"{HEAD}<Response />")
         assert line.state.reservations.count(line.state.clock(), besides="") == 0
 
 
-async def test_the_line_s_own_number_is_never_dialled(twilio: FakeTwilioApi, logged: Logged) -> None:
-    """It would ring here again, and again."""
+async def test_its_own_number_is_never_dialled(twilio: FakeTwilioApi, logged: Logged) -> None:
+    """It would ring here again, endlessly."""
     made = Line(
         twilio,
         TalkingEngine(capacity=1),
@@ -285,7 +285,7 @@ async def test_the_line_s_own_number_is_never_dialled(twilio: FakeTwilioApi, log
 
 
 @pytest.mark.parametrize("is_done", [True, False])
-async def test_a_transfer_whose_answer_fails_is_requested_again_only_while_the_stream_goes_on(
+async def test_a_transfer_without_a_response_is_retried_while_the_stream_runs(
     twilio: FakeTwilioApi, is_done: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -315,7 +315,9 @@ async def test_a_transfer_whose_answer_fails_is_requested_again_only_while_the_s
     assert len(line.updates()) == (1 if is_done else 2)
 
 
-async def test_without_an_account_the_log_says_what_is_missing(twilio: FakeTwilioApi, logged: Logged) -> None:
+async def test_without_an_account_the_log_names_the_missing_options(
+    twilio: FakeTwilioApi, logged: Logged
+) -> None:
     made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
     made.state.rest = None
     async with made.serving() as line, line.call() as phone:
@@ -325,7 +327,7 @@ async def test_without_an_account_the_log_says_what_is_missing(twilio: FakeTwili
             await talk(phone)
 
 
-async def test_goodbye_from_both_ends_the_call(twilio: FakeTwilioApi) -> None:
+async def test_goodbye_said_by_both_ends_the_call(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine()
     engine.script, engine.bot_script = {2: " Goodbye."}, {4: " Good", 5: "bye!"}
     async with Line(twilio, engine, hangup_phrase=("goodbye",)).serving() as line, line.call() as phone:
@@ -345,7 +347,7 @@ async def test_goodbye_from_both_ends_the_call(twilio: FakeTwilioApi) -> None:
         ({"fallback_say": "Sorry, Zürich."}, f"{HEAD}<Response><Say>Sorry, Zürich.</Say></Response>"),
     ],
 )
-async def test_who_finds_no_session_or_loses_it_is_not_left_alone(
+async def test_a_caller_without_a_session_gets_the_fallback(
     twilio: FakeTwilioApi, options: dict[str, str], document: str
 ) -> None:
     engine = TalkingEngine(capacity=1, fails_at=4)
@@ -359,7 +361,7 @@ async def test_who_finds_no_session_or_loses_it_is_not_left_alone(
     assert line.updates() == [{"Twiml": [document]}]
 
 
-async def test_without_a_fallback_it_is_the_busy_tone_and_a_hang_up(twilio: FakeTwilioApi) -> None:
+async def test_without_a_fallback_there_is_a_busy_tone_or_a_hang_up(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine(capacity=1, fails_at=4)
     async with Line(twilio, engine).serving() as line, line.call() as phone:
         await talk(phone)
@@ -372,7 +374,7 @@ async def test_without_a_fallback_it_is_the_busy_tone_and_a_hang_up(twilio: Fake
     assert line.updates() == [{"Status": ["completed"]}]
 
 
-async def test_a_stranger_cannot_bring_a_call_back(twilio: FakeTwilioApi) -> None:
+async def test_a_stranger_cannot_return_a_call(twilio: FakeTwilioApi) -> None:
     async with Line(twilio, TalkingEngine()).serving() as line:
         line.voice._validator = type(line.voice._validator)("another token")
         form = {"CallSid": CALL, "DialCallStatus": "no-answer"}
@@ -380,7 +382,7 @@ async def test_a_stranger_cannot_bring_a_call_back(twilio: FakeTwilioApi) -> Non
 
 
 @pytest.mark.parametrize("cause", ["busy", "engine", "closing"])
-async def test_a_stream_that_finds_no_session_is_led_elsewhere_before_it_is_closed(
+async def test_a_stream_without_a_session_is_redirected_before_it_is_closed(
     twilio: FakeTwilioApi, cause: str, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
@@ -406,7 +408,7 @@ async def test_a_stream_that_finds_no_session_is_led_elsewhere_before_it_is_clos
     assert "; the caller gets the fallback" in logged.text
 
 
-async def test_the_second_of_two_webhooks_voids_the_first(twilio: FakeTwilioApi) -> None:
+async def test_a_second_webhook_invalidates_the_first_s_token(twilio: FakeTwilioApi) -> None:
     async with Line(twilio, TalkingEngine()).serving() as line:
         first = await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
         second = await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
@@ -417,7 +419,7 @@ async def test_the_second_of_two_webhooks_voids_the_first(twilio: FakeTwilioApi)
     assert line.state.refusals.by_cause == {"token_replaced": 1}
 
 
-async def test_a_newer_stream_of_a_call_takes_the_place_of_the_older_and_hangs_up_nobody(
+async def test_a_newer_stream_of_a_call_replaces_the_older_without_a_hang_up(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.HEARD_SECS", 0.0)  # while the older brings media, no newer one is offered
@@ -430,7 +432,7 @@ async def test_a_newer_stream_of_a_call_takes_the_place_of_the_older_and_hangs_u
             assert line.updates() == [], "the phone call goes on"
 
 
-async def test_of_two_streams_that_claim_one_call_without_a_token_neither_ends_the_other(
+async def test_streams_of_one_call_without_tokens_do_not_end_each_other(
     twilio: FakeTwilioApi,
 ) -> None:
     made = Line(twilio, TalkingEngine())

@@ -1,4 +1,4 @@
-"""server/calls/control.py: a notice, by words or by a tone, and then the end."""
+"""The limit on a call's length: a notice, by words or by a tone, and then the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MURMUR = g711.encode(np.array([800, -800] * 80, "<i2").tobytes())
 
 
 class Session(FakeSession):
-    """Notes what it is to say, if it can."""
+    """Records the words that it must say, if it can."""
 
     def __init__(self, *, can_say: bool = True) -> None:
         super().__init__(FakeEngine())
@@ -37,7 +37,7 @@ class Session(FakeSession):
 
 
 def limited(session: Session, limit_secs: float) -> tuple[list[float], str, float]:
-    """When the tone sounded, why the call ended, and when; in simulated time."""
+    """Return when the tone sounded, why the call ended, and when; in simulated time."""
     tones: list[float] = []
     ended: list[tuple[str, float]] = []
 
@@ -52,7 +52,7 @@ def limited(session: Session, limit_secs: float) -> tuple[list[float], str, floa
     return tones, reason, at_s
 
 
-def test_words_half_a_minute_before() -> None:
+def test_words_announce_the_end_30_seconds_before() -> None:
     session = Session()
     tones, reason, at_s = limited(session, 600)
     assert session.spoken == [(570, NOTICE)]
@@ -60,19 +60,19 @@ def test_words_half_a_minute_before() -> None:
     assert reason == "it lasted 600 s, which --call-limit-secs allows"
 
 
-def test_a_tone_where_the_engine_has_no_words() -> None:
+def test_a_tone_announces_it_if_the_engine_cannot_say_words() -> None:
     session = Session(can_say=False)
     assert limited(session, 600)[::2] == ([570], 600)
 
 
-def test_a_short_call_is_told_at_half_time() -> None:
+def test_a_short_limit_is_announced_at_half_time() -> None:
     session = Session()
     limited(session, 10)
     assert session.spoken == [(5, SHORT_NOTICE)]
 
 
 @pytest.mark.parametrize("limit_secs", [None, 1.0])
-async def test_a_whole_call(limit_secs: float | None) -> None:
+async def test_a_whole_call_ends_at_its_limit(limit_secs: float | None) -> None:
     line = ServerState(FakeEngine(), Settings(calls=CallOptions(call_limit_secs=limit_secs)))
     async with serving(line) as address, Phone.calling(address) as phone:
 

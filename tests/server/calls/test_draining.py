@@ -1,4 +1,4 @@
-"""server/calls/draining.py: asked once, asked twice, and how long it waits."""
+"""server/calls/draining.py: one signal, two signals, and the time limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.simulated import run_simulated
 
 
 class Office:
-    """Some calls, and what was said about them."""
+    """Some calls, and what was logged about them."""
 
     def __init__(self, count: int = 2) -> None:
         self.calls = Calls()
@@ -45,7 +45,7 @@ def simulate(test: Coroutine[Any, Any, None]) -> None:
     run_simulated(test)
 
 
-def test_nothing_runs() -> None:
+def test_without_calls_it_ends_at_once() -> None:
     async def test() -> None:
         office = Office(0)
         await office.drain(300)
@@ -74,7 +74,7 @@ def test_running_calls_may_finish() -> None:
     simulate(test())
 
 
-def test_then_they_are_hung_up() -> None:
+def test_calls_are_hung_up_after_the_drain_time() -> None:
     async def test() -> None:
         office = Office()
         await office.drain(300)
@@ -85,7 +85,7 @@ def test_then_they_are_hung_up() -> None:
     simulate(test())
 
 
-def test_those_that_can_go_on_elsewhere_are_handed_over() -> None:
+def test_calls_that_can_continue_elsewhere_are_handed_over() -> None:
     async def test() -> None:
         office = Office(3)
         stays, *leave = office.running
@@ -126,7 +126,7 @@ def test_a_call_that_cannot_be_ended_is_not_waited_for() -> None:
     simulate(test())
 
 
-async def test_two_different_signals_are_two() -> None:
+async def test_two_different_signals_force_the_end() -> None:
     with stop_signals() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         await stop.stop_requested.wait()
@@ -136,14 +136,14 @@ async def test_two_different_signals_are_two() -> None:
         await stop.force_requested.wait()
 
 
-async def test_work_goes_on_unless_asked() -> None:
+async def test_without_a_signal_work_is_completed() -> None:
     async def work() -> str:
         return "done"
 
     assert await StopSignals().unless_stopped(work()) == "done"
 
 
-async def test_work_is_broken_off_and_cleans_up() -> None:
+async def test_a_signal_cancels_work_which_cleans_up() -> None:
     cleaned = False
 
     async def work() -> None:
@@ -161,7 +161,7 @@ async def test_work_is_broken_off_and_cleans_up() -> None:
     assert cleaned
 
 
-async def test_what_work_raises_is_raised() -> None:
+async def test_exceptions_of_the_work_are_raised() -> None:
     async def work() -> None:
         raise ValueError("expected")
 

@@ -1,4 +1,4 @@
-"""A call ends with all that belongs to it, whatever breaks or hangs on the way."""
+"""A call ends with everything that belongs to it, whatever fails or hangs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def line(twilio: FakeTwilioApi) -> ServerState:
 async def broken_call(
     line: ServerState, run: Callable[..., object], on_closed: Callable[[], None] = lambda: None
 ) -> tuple[int, str]:
-    """Call a line that runs its calls by ``run``; gives how the socket was closed."""
+    """Make a call that the server runs by ``run``; return how the socket was closed."""
     await line.engine.start(lambda _: None)
     config = uvicorn_config(create_app(line, run))  # type: ignore[arg-type]
     async with (
@@ -99,7 +99,7 @@ async def test_a_pipeline_that_does_not_end(line: ServerState, twilio: FakeTwili
 
 
 async def until_ended(_: WebSocket, call: Call, ___: DuplexSession, ____: ServerState) -> None:
-    """Run a call that is over at once."""
+    """Run a call that ends at once."""
     call.request_end("enough")
 
 
@@ -107,7 +107,7 @@ async def until_ended(_: WebSocket, call: Call, ___: DuplexSession, ____: Server
 async def test_a_session_that_listens_gives_its_last_words_before_it_is_closed(
     line: ServerState, monkeypatch: pytest.MonkeyPatch, pipeline_secs: float, closed_after_secs: float
 ) -> None:
-    """But a pipeline that hangs does not keep it for longer than that."""
+    """A pipeline that hangs does not keep the session longer than that."""
     monkeypatch.setattr(call_ending, "LAST_WORDS_SECS", 0.3)
     loop, ended_s, closed_s = asyncio.get_running_loop(), list[float](), list[float]()
 
@@ -163,8 +163,8 @@ async def test_a_rest_api_that_does_not_answer(
     assert "CA00000000 Twilio's API is slow" in logged.text
 
 
-async def test_a_caller_is_led_elsewhere_before_the_socket_closes(line: ServerState) -> None:
-    """Closing it first would end the phone call, and nobody would be there to be led."""
+async def test_a_caller_is_redirected_before_the_socket_closes(line: ServerState) -> None:
+    """Closing it first would end the phone call, and nothing could be redirected."""
     steps: list[str] = []
 
     class Slow(TwilioApi):
@@ -181,8 +181,8 @@ async def test_a_caller_is_led_elsewhere_before_the_socket_closes(line: ServerSt
     assert steps == ["led elsewhere", "closed"]
 
 
-async def test_whoever_breaks_it_off_it_ends(line: ServerState, twilio: FakeTwilioApi) -> None:
-    """uvicorn cancels what still runs when its time is up."""
+async def test_a_cancelled_call_ends_completely(line: ServerState, twilio: FakeTwilioApi) -> None:
+    """uvicorn cancels running handlers at the end of its grace period."""
 
     async def run(_: WebSocket, call: Call, ___: DuplexSession, ____: ServerState) -> None:
         await call.wait_for_end()
@@ -203,8 +203,8 @@ async def test_whoever_breaks_it_off_it_ends(line: ServerState, twilio: FakeTwil
     assert (await call.wait_for_end())[0] == "the call was cancelled"
 
 
-async def test_an_engine_that_breaks_with_many_words(twilio: FakeTwilioApi, logged: Logged) -> None:
-    """What Metal says when it is out of memory is longer than a close frame may be."""
+async def test_an_engine_error_with_a_long_message(twilio: FakeTwilioApi, logged: Logged) -> None:
+    """Metal's out-of-memory message is longer than a close frame allows."""
 
     class Session(FakeSession):
         def feed(self, pcm: object) -> None:
@@ -231,7 +231,7 @@ async def test_an_engine_that_breaks_with_many_words(twilio: FakeTwilioApi, logg
     assert OUT_OF_MEMORY in logged.text
 
 
-async def test_a_refusal_with_many_words(logged: Logged) -> None:
+async def test_a_refusal_with_a_long_message(logged: Logged) -> None:
     class Engine(FakeEngine):
         def open_session(self, request: CallOverrides = NO_OVERRIDES) -> FakeSession:
             raise EngineBusy("ü" * 200)
@@ -248,8 +248,8 @@ def pipelines() -> list[CallWorker]:
     return [one for one in gc.get_objects() if type(one) is CallWorker]
 
 
-async def test_nothing_of_a_call_is_left() -> None:
-    """On the event loop, or in memory: ended calls are kept for the page, but not their pipelines."""
+async def test_nothing_of_an_ended_call_is_left() -> None:
+    """No task, and no memory: ended calls are kept for the page, but not their pipelines."""
     others = {id(one) for one in pipelines()}
     line = ServerState(FakeEngine())
     async with serving(line) as address:

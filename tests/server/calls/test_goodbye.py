@@ -1,4 +1,4 @@
-"""The bot's last words are heard to their end, in simulated time: goodbyes, notices, messages."""
+"""The bot's last words are played to their end, in simulated time: goodbyes, notices, messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WORD_MS = WORD_FRAMES * 80
 
 
 class WordySession(FakeSession):
-    """Says words that begin with their text and sound for 720 ms, as speech does."""
+    """Says words whose sound starts with the text and lasts 720 ms, as in speech."""
 
     def __init__(self, engine: WordyEngine) -> None:
         super().__init__(engine)
@@ -66,7 +66,7 @@ class WordySession(FakeSession):
 
 
 class WordyEngine(FakeEngine):
-    """Makes such sessions, by two scripts: what is said in which frame."""
+    """Creates such sessions from two scripts: the words of each frame."""
 
     def __init__(self, step_secs: Callable[[int], float] = lambda _: 0.0) -> None:
         super().__init__(step_secs=step_secs)
@@ -80,7 +80,7 @@ class WordyEngine(FakeEngine):
 
 
 class Caller(SimulatedPhone):
-    """Notes when the server closed the stream: nothing that is in Twilio's buffer then is heard."""
+    """Records when the server closed the stream: audio in Twilio's buffer is lost then."""
 
     closed_s = 0.0
 
@@ -91,7 +91,7 @@ class Caller(SimulatedPhone):
 
 
 class Rest(TwilioApi):
-    """Takes what it is asked for at once."""
+    """Records each request at once."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -110,7 +110,7 @@ def stall(at_step: int, secs: float) -> Callable[[int], float]:
 def call(
     engine: WordyEngine, act: Callable[[ServerState, Call], object] | None = None, **options: object
 ) -> tuple[float, float, list[str]]:
-    """Talk for six seconds; gives the milliseconds that were heard, when it ended, what was asked."""
+    """Talk for six seconds; return the milliseconds heard, the end, and the requests."""
 
     async def test() -> tuple[float, float, list[str]]:
         rest = Rest()
@@ -138,7 +138,7 @@ def call(
 
 
 @pytest.mark.parametrize("step_secs", [stall(0, 0.0), stall(13, 0.6), stall(16, 0.6), stall(9, 0.6)])
-def test_a_goodbye_is_heard_to_its_end(step_secs: Callable[[int], float]) -> None:
+def test_a_goodbye_is_played_to_its_end(step_secs: Callable[[int], float]) -> None:
     engine = WordyEngine(step_secs)
     engine.caller, engine.bot = {5: " Goodbye."}, {10: " Goodbye!"}
     heard_ms, ended_s, asked = call(engine, hangup_phrase=("goodbye",))
@@ -147,14 +147,14 @@ def test_a_goodbye_is_heard_to_its_end(step_secs: Callable[[int], float]) -> Non
     assert asked == ["hang up"]
 
 
-def test_a_bot_that_has_paused_long_ago_is_not_waited_for() -> None:
+def test_a_silent_bot_is_not_waited_for() -> None:
     engine = WordyEngine()
     engine.caller, engine.bot = {30: " Goodbye."}, {2: " Goodbye!"}
     _, ended_s, _ = call(engine, hangup_phrase=("goodbye",))
     assert ended_s < 30 * 0.08 + 0.4
 
 
-def test_a_bot_that_talks_on_and_on_is_not_waited_for_for_ever() -> None:
+def test_an_endlessly_talking_bot_is_waited_for_for_a_limited_time() -> None:
     engine = WordyEngine()
     engine.caller, engine.bot = {2: " Goodbye."}, dict.fromkeys(range(3, 75, 3), " Goodbye!")
     _, ended_s, asked = call(engine, hangup_phrase=("goodbye",))
@@ -162,7 +162,7 @@ def test_a_bot_that_talks_on_and_on_is_not_waited_for_for_ever() -> None:
     assert asked == ["hang up"]
 
 
-def test_a_caller_who_speaks_on_is_not_hung_up_on() -> None:
+def test_a_caller_who_continues_is_not_hung_up_on() -> None:
     engine = WordyEngine()
     engine.caller, engine.bot = {5: " Goodbye.", 14: " Wait, one more thing"}, {10: " Goodbye!"}
     _, ended_s, _ = call(engine, hangup_phrase=("goodbye",))
@@ -175,7 +175,7 @@ def test_a_caller_who_speaks_on_is_not_hung_up_on() -> None:
     assert asked == ["hang up"]
 
 
-def test_a_notice_is_heard_before_the_transfer() -> None:
+def test_a_notice_is_played_before_the_transfer() -> None:
     def transfer(state: ServerState, running: Call) -> None:
         CallControl(running, state).transfer("the caller asked", "+15559990000")
 
@@ -186,7 +186,7 @@ def test_a_notice_is_heard_before_the_transfer() -> None:
 
 
 @pytest.mark.parametrize("step_secs", [stall(0, 0.0), stall(18, 0.6)])
-def test_a_message_is_left_whole(step_secs: Callable[[int], float]) -> None:
+def test_a_message_is_left_completely(step_secs: Callable[[int], float]) -> None:
     def leave(state: ServerState, running: Call) -> None:
         CallControl(running, state).leave_message("Call me.", "a machine answered")
 

@@ -1,4 +1,6 @@
-"""server/calls/incoming.py over real sockets: who may call, what the hooks say and are told."""
+"""server/calls/incoming.py over real sockets: which callers are accepted, and the hooks' requests and
+answers.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ LOUD = bytes([0x10, 0x90] * 80)
 
 
 class AskedEngine(FakeEngine):
-    """Remembers what the calls asked for; knows one voice."""
+    """Records the requests of its calls; has one voice."""
 
     supported_overrides = frozenset({"persona", "voice"})
 
@@ -53,7 +55,7 @@ class AskedEngine(FakeEngine):
 
 @asynccontextmanager
 async def line(**options: object) -> AsyncIterator[tuple[FakeTwilioVoice, AskedEngine, ServerState]]:
-    """A line with hooks, and Twilio in front of it."""
+    """A server with hooks, and Twilio in front of it."""
     engine = AskedEngine()
     state = ServerState(
         engine,
@@ -65,7 +67,7 @@ async def line(**options: object) -> AsyncIterator[tuple[FakeTwilioVoice, AskedE
 
 
 async def rings(voice: FakeTwilioVoice, caller: str = CALLER, call_sid: str = CALL) -> str:
-    """Call, and hang up again; gives why the call was refused, or an empty text."""
+    """Call, and hang up again; return the reason of a refusal, or an empty string."""
     twiml = await voice.call_in(f"{PUBLIC}/twiml", call_sid, caller)
     try:
         async with voice.obey(twiml, call_sid) as (phone, _):
@@ -78,7 +80,7 @@ async def rings(voice: FakeTwilioVoice, caller: str = CALLER, call_sid: str = CA
     return ""
 
 
-async def test_the_hook_says_who_answers() -> None:
+async def test_the_hook_selects_the_persona() -> None:
     answer = json.dumps({"persona": "You are Anna.", "voice": "NATF2"})
     async with (
         hook(says(answer)) as asked,
@@ -93,7 +95,7 @@ async def test_the_hook_says_who_answers() -> None:
     assert is_signed(asked.signatures[0] or "", asked.bodies[0], "whsec", int(time.time()))
 
 
-async def test_what_one_call_asks_for_is_not_the_next_one_s() -> None:
+async def test_a_request_of_one_call_does_not_apply_to_the_next() -> None:
     answers = iter(['{"persona": "You are Anna."}', "{}"])
 
     async def answer(_: web.Request) -> web.Response:
@@ -113,7 +115,7 @@ async def test_the_hook_refuses(logged: Logged) -> None:
     assert CALLER not in logged.text
 
 
-async def test_nobody_is_asked_about_a_call_that_finds_no_session() -> None:
+async def test_the_hook_is_not_called_without_a_free_session() -> None:
     async with hook(says()) as asked, line(on_call=asked.url) as (voice, _, __):
         twiml = await voice.call_in(f"{PUBLIC}/twiml", CALL)
         async with voice.obey(twiml, CALL) as (phone, _status):
@@ -140,7 +142,7 @@ async def hang(_: web.Request) -> web.Response:
     ],
 )
 @pytest.mark.parametrize("policy", ["accept", "reject"])
-async def test_a_hook_that_fails_leaves_it_to_the_option(
+async def test_if_the_hook_fails_the_option_decides(
     answer: object, why: str, policy: str, logged: Logged
 ) -> None:
     async with (
@@ -153,7 +155,7 @@ async def test_a_hook_that_fails_leaves_it_to_the_option(
     assert f"--on-call failed: {why}" in logged.text
 
 
-async def test_numbers_that_may_not_call() -> None:
+async def test_denied_numbers() -> None:
     async with line(deny=("+1555*",), calls_per_caller_per_hour=1) as (voice, engine, _):
         assert await rings(voice) == "rejected"
         assert await rings(voice, "+41441234567") == ""
@@ -173,35 +175,35 @@ async def test_numbers_that_may_not_call() -> None:
         f"sip:{CALLER}@pbx.example.com",
     ],
 )
-async def test_a_number_that_may_not_call_may_not_in_another_spelling(spelling: str) -> None:
+async def test_a_denied_number_is_denied_in_any_spelling(spelling: str) -> None:
     async with line(deny=("+1555*",)) as (voice, engine, _):
         assert await rings(voice, spelling) == "rejected"
     assert engine.opened == 0
 
 
-async def test_all_who_withhold_their_number_are_one_caller() -> None:
+async def test_callers_with_hidden_numbers_share_one_limit() -> None:
     async with line(calls_per_caller_per_hour=2) as (voice, _, __):
         spellings = ("anonymous", "Restricted", "+266696687", "", "sip:anonymous@anonymous.invalid")
         heard = [await rings(voice, who, f"CA{n:032x}") for n, who in enumerate(spellings)]
     assert heard == ["", "", "rejected", "rejected", "rejected"]
 
 
-async def test_who_withholds_the_number_can_be_denied() -> None:
+async def test_hidden_numbers_can_be_denied() -> None:
     async with line(deny=("anonymous",)) as (voice, engine, _):
         assert await rings(voice, "+2562533") == "rejected"
         assert await rings(voice, CALLER, "CA" + "2" * 32) == ""
     assert engine.opened == 1
 
 
-async def test_the_hook_is_told_one_spelling() -> None:
+async def test_the_hook_gets_one_spelling() -> None:
     async with hook(says()) as asked, line(on_call=asked.url) as (voice, _, __):
         await rings(voice, f"whatsapp:{CALLER}")
     assert (asked.told[0]["from"], asked.told[0]["parameters"]["Caller"]) == (CALLER, f"whatsapp:{CALLER}")
 
 
 @pytest.mark.parametrize("status", ["completed", "busy", "no-answer", "failed", "canceled", "Completed"])
-async def test_news_of_a_call_s_end_is_no_new_call(status: str) -> None:
-    """One URL in both fields of the console: for calls, and for their changes of status."""
+async def test_a_status_callback_is_not_a_new_call(status: str) -> None:
+    """The console may have the same URL for calls and for status changes."""
     async with line() as (voice, engine, state):
         await voice.call_in(f"{PUBLIC}/twiml", CALL)
         form = {
@@ -217,13 +219,13 @@ async def test_news_of_a_call_s_end_is_no_new_call(status: str) -> None:
     assert engine.opened == 0
 
 
-async def test_twilio_that_asks_twice_about_one_call_counts_once() -> None:
+async def test_a_repeated_webhook_counts_once() -> None:
     async with line(calls_per_caller_per_hour=1) as (voice, _, __):
         await voice.call_in(f"{PUBLIC}/twiml", CALL)
         assert await rings(voice) == ""
 
 
-async def test_on_end_is_told_of_the_call(tmp_path: Path, logged: Logged) -> None:
+async def test_on_end_gets_a_report_of_the_call(tmp_path: Path, logged: Logged) -> None:
     async with hook(says(status=204)) as told, line() as (voice, _, state):
         state.outbox = Outbox(Hook(told.url, "whsec", clock=lambda: 1_800_000_000.0), tmp_path)
         state.outbox.start()
@@ -242,7 +244,7 @@ async def test_on_end_is_told_of_the_call(tmp_path: Path, logged: Logged) -> Non
     assert CALLER not in logged.text
 
 
-async def test_a_call_whose_audio_never_comes_is_told_with_the_likely_causes(
+async def test_a_call_without_a_stream_is_logged_with_likely_causes(
     monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     monkeypatch.setattr("moshi_phone.server.calls.answering.STREAM_SECS", 0.3)

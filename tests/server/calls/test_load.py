@@ -22,12 +22,12 @@ SAMPLES = round(WINDOW_S / EVERY_S)
 
 @pytest.fixture(autouse=True)
 def _usual_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the limit that tests/conftest.py lifts."""
+    """Restore the limit that tests/conftest.py removes."""
     monkeypatch.setattr(load_module, "HIGH_LAG_S", HIGH_LAG_S)
 
 
 def loaded(lag_s: float, *, missed: float = 0.0, load: Load | None = None, samples: int = SAMPLES) -> Load:
-    """Give the judge of a load that has been the same for five seconds."""
+    """Return the load monitor after five seconds of constant load."""
     load = load or Load()
     for number in range(samples):
         load.note(lag_s, number * 100, round(number * 100 * missed))
@@ -39,18 +39,18 @@ def test_a_quiet_server_takes_calls() -> None:
     assert loaded(0.0, missed=0.1).reason is None
 
 
-def test_a_loop_that_lags_is_overloaded() -> None:
+def test_a_lagging_event_loop_is_overloaded() -> None:
     load = loaded(HIGH_LAG_S + 0.01)
     assert load.reason == "the server is overloaded: timers are 50 ms late, 0 % of frames slow"
 
 
-def test_an_engine_that_is_late_is_overloaded() -> None:
+def test_a_late_engine_is_overloaded() -> None:
     assert loaded(0.0, missed=0.5).reason == (
         "the server is overloaded: timers are 0 ms late, 50 % of frames slow"
     )
 
 
-def test_one_hiccup_is_no_load() -> None:
+def test_one_hiccup_is_not_overload() -> None:
     load = loaded(0.002)
     load.note(0.9, 10_000, 0)
     assert load.reason is None
@@ -61,13 +61,13 @@ def test_five_seconds_are_needed() -> None:
     assert loaded(0.5).reason is not None
 
 
-def test_it_does_not_flutter() -> None:
+def test_it_has_hysteresis() -> None:
     load = loaded(HIGH_LAG_S + 0.01)
     assert loaded((HIGH_LAG_S + LOW_LAG_S) / 2, load=load).is_high
     assert not loaded(LOW_LAG_S - 0.01, load=load).is_high
 
 
-def test_a_process_that_was_frozen_is_not_overloaded() -> None:
+def test_a_frozen_process_is_not_overloaded() -> None:
     load = loaded(0.002)
     load.note(12.0, 10_000, 0)
     for _ in range(SAMPLES - 1):
@@ -76,7 +76,7 @@ def test_a_process_that_was_frozen_is_not_overloaded() -> None:
 
 
 @pytest.mark.timed
-async def test_a_loop_that_works_without_a_pause_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_continuously_busy_loop_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_module, "EVERY_S", 0.02)
     monkeypatch.setattr(load_module, "_SAMPLES", 20)  # in place of fifty, which take eight seconds
     monkeypatch.setattr(load_module, "_P95", 18)

@@ -1,4 +1,4 @@
-"""Sockets that are dead and were never closed; ``tests/server/test_hang_up.py`` has calls without media."""
+"""Dead sockets that were never closed; ``tests/server/test_hang_up.py`` has calls without media."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from tests.server.calls.test_next_step import ring
 from tests.server.talking_line import CALL, Line, TalkingEngine, talk
 
 
-async def test_a_socket_that_is_dead_and_was_never_closed_is_given_up(
-    twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_dead_socket_is_given_up(twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media_watch, "STILL_SECS", 0.2)
     async with Line(twilio, TalkingEngine()).serving() as line:
         twiml = await ring(line)

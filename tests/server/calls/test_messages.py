@@ -1,4 +1,4 @@
-"""server/calls/messages.py over real sockets: a message is left, fetched, kept, entered and reported."""
+"""server/calls/messages.py over real sockets: a message is left, fetched, stored and reported."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 async def line(
     twilio: FakeTwilioApi, folder: Path, **more: object
 ) -> AsyncIterator[tuple[FakeTwilioVoice, ServerState]]:
-    """A line whose only session is never free."""
+    """A server whose only session is never free."""
     state = ServerState(
         FakeEngine(capacity=0),
         Settings(
@@ -56,7 +56,7 @@ async def line(
 
 
 async def leaves(voice: FakeTwilioVoice, **fields: str) -> str:
-    """Report a message as Twilio does; gives the TwiML that follows."""
+    """Report a message as Twilio does; return the TwiML that follows."""
     form = {
         "AccountSid": ACCOUNT_SID,
         "CallSid": CALL,
@@ -73,7 +73,7 @@ async def leaves(voice: FakeTwilioVoice, **fields: str) -> str:
     return twiml
 
 
-async def test_a_message_of_a_caller_who_finds_no_session(
+async def test_a_caller_without_a_session_leaves_a_message(
     twilio: FakeTwilioApi, tmp_path: Path, logged: Logged
 ) -> None:
     twilio.recordings[RECORDING] = WAV
@@ -102,7 +102,7 @@ async def test_a_message_of_a_caller_who_finds_no_session(
     assert CALLER not in logged.text
 
 
-async def test_a_recording_that_is_not_there_yet_is_asked_for_again(
+async def test_a_recording_that_is_not_ready_is_requested_again(
     twilio: FakeTwilioApi, tmp_path: Path
 ) -> None:
     async with line(twilio, tmp_path) as (voice, state):
@@ -114,7 +114,7 @@ async def test_a_recording_that_is_not_there_yet_is_asked_for_again(
     assert (row.from_number, row.kind) == (CALLER, Kind.MESSAGE)
 
 
-async def test_what_cannot_be_fetched_or_kept_stays_at_twilio(
+async def test_a_message_that_cannot_be_stored_stays_at_twilio(
     twilio: FakeTwilioApi, tmp_path: Path, logged: Logged
 ) -> None:
     async with line(twilio, tmp_path) as (voice, _):
@@ -128,7 +128,7 @@ async def test_what_cannot_be_fetched_or_kept_stays_at_twilio(
     assert RECORDING in twilio.recordings
 
 
-async def test_who_says_nothing_leaves_no_message(
+async def test_a_silent_caller_leaves_no_message(
     twilio: FakeTwilioApi, tmp_path: Path, logged: Logged
 ) -> None:
     async with line(twilio, tmp_path) as (voice, state):
@@ -140,14 +140,14 @@ async def test_who_says_nothing_leaves_no_message(
     assert not [one for one in twilio.requests if "Recordings" in one.path]
 
 
-async def test_nobody_at_the_other_phone(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+async def test_an_unanswered_transfer_leads_to_a_message(twilio: FakeTwilioApi, tmp_path: Path) -> None:
     async with line(twilio, tmp_path) as (voice, _):
         form = {"AccountSid": ACCOUNT_SID, "CallSid": CALL, "From": CALLER, "To": NUMBER}
         _, twiml = await voice.post(f"{PUBLIC}/transferred", form | {"DialCallStatus": "no-answer"})
     assert [verb.tag for verb in ET.fromstring(twiml)] == ["Say", "Record", "Hangup"]  # noqa: S314
 
 
-async def test_a_stranger_leaves_none(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+async def test_a_stranger_cannot_leave_a_message(twilio: FakeTwilioApi, tmp_path: Path) -> None:
     async with line(twilio, tmp_path) as (voice, state):
         stranger = FakeTwilioVoice(PUBLIC, voice._local)
         stranger._validator.token = b"0" * 32

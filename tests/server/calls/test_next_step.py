@@ -18,7 +18,7 @@ from tests.support.waiting import until
 
 
 def line_of(twilio: FakeTwilioApi, engine: TalkingEngine | None = None, **options: object) -> Line:
-    """Make a line whose sessions end with their streams, as those of a process that was killed do."""
+    """Create a server whose sessions end with their streams, like those of a killed process."""
     return Line(twilio, engine or TalkingEngine(), resume_secs=0, **options)
 
 
@@ -36,7 +36,7 @@ def verbs(twiml: str) -> list[str]:
     return [verb.tag for verb in ElementTree.fromstring(twiml)]  # noqa: S314 - our own
 
 
-async def test_a_stream_that_breaks_off_is_followed_by_another(twilio: FakeTwilioApi) -> None:
+async def test_a_broken_stream_is_followed_by_another(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine()
     async with line_of(twilio, engine, resume_notice="Sorry, we were cut off.").serving() as line:
         twiml = await ring(line)
@@ -54,7 +54,7 @@ async def test_a_stream_that_breaks_off_is_followed_by_another(twilio: FakeTwili
     assert engine.spoken == ["Sorry, we were cut off."]
 
 
-async def test_after_so_many_streams_it_is_the_fallback(twilio: FakeTwilioApi) -> None:
+async def test_after_too_many_streams_the_fallback_follows(twilio: FakeTwilioApi) -> None:
     async with line_of(twilio, resumes=2, fallback_to=PERSON).serving() as line:
         twiml = await ring(line)
         for _ in range(3):
@@ -65,7 +65,7 @@ async def test_after_so_many_streams_it_is_the_fallback(twilio: FakeTwilioApi) -
     assert verbs(twiml) == ["Dial"]
 
 
-async def test_a_call_that_has_ended_as_it_should_stays_ended(twilio: FakeTwilioApi) -> None:
+async def test_a_regularly_ended_call_is_not_resumed(twilio: FakeTwilioApi) -> None:
     async with line_of(twilio).serving() as line:
         line.state.rest = None  # so that only the answer to Twilio's question can end it
         twiml = await ring(line)
@@ -79,7 +79,7 @@ async def test_a_call_that_has_ended_as_it_should_stays_ended(twilio: FakeTwilio
                 pass
 
 
-async def test_an_engine_that_failed_leads_to_the_fallback_without_rest_too(twilio: FakeTwilioApi) -> None:
+async def test_an_engine_failure_leads_to_the_fallback_without_the_rest_api(twilio: FakeTwilioApi) -> None:
     async with line_of(twilio, TalkingEngine(fails_at=4), fallback_to=PERSON).serving() as line:
         line.state.rest = None
         twiml = await ring(line)
@@ -91,8 +91,8 @@ async def test_an_engine_that_failed_leads_to_the_fallback_without_rest_too(twil
         assert verbs(await line.voice.after(twiml, CALL)) == ["Dial"]
 
 
-async def test_another_server_at_the_same_url_goes_on_with_it(twilio: FakeTwilioApi) -> None:
-    """Servers that share a URL, each with a ``--stream-url`` of its own."""
+async def test_another_server_at_the_same_url_continues_the_call(twilio: FakeTwilioApi) -> None:
+    """Servers that share a URL, each with its own ``--stream-url``."""
     async with line_of(twilio).serving() as line:
         line.state.webhook_base_url = line.state.auth.address
         twiml = await ring(line)
@@ -108,7 +108,7 @@ async def test_another_server_at_the_same_url_goes_on_with_it(twilio: FakeTwilio
             await talk(phone)
 
 
-async def test_a_server_that_was_restarted_answers_the_calls_of_the_one_before(twilio: FakeTwilioApi) -> None:
+async def test_a_restarted_server_continues_its_earlier_calls(twilio: FakeTwilioApi) -> None:
     async with line_of(twilio).serving() as line:
         twiml = await ring(line)
     engine = TalkingEngine()
@@ -121,7 +121,7 @@ async def test_a_server_that_was_restarted_answers_the_calls_of_the_one_before(t
             assert (call.expected.incoming.from_, call.expected.resumes) == ("+15551234567", 1)
 
 
-async def test_who_finds_no_session_waits_for_one(twilio: FakeTwilioApi) -> None:
+async def test_a_caller_without_a_session_is_on_hold(twilio: FakeTwilioApi) -> None:
     made = line_of(twilio, TalkingEngine(capacity=1), hold_say="One moment, please.", hold_secs=4)
     async with made.serving() as line:
         twiml = await ring(line)
@@ -141,10 +141,10 @@ async def test_who_finds_no_session_waits_for_one(twilio: FakeTwilioApi) -> None
             await talk(phone)
 
 
-async def test_where_twilio_does_not_ask_it_is_told(
+async def test_a_call_about_which_twilio_does_not_ask_is_redirected(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It believes in a dead socket, or the URL that it would ask is gone with its tunnel."""
+    """Twilio keeps a dead socket, or the URL that it would request is gone with its tunnel."""
     monkeypatch.setattr(module, "ASK_SECS", 0.05)
     async with line_of(twilio).serving() as line, line.call() as phone:
         await talk(phone)
@@ -155,7 +155,7 @@ async def test_where_twilio_does_not_ask_it_is_told(
             await talk(resumed)
 
 
-async def test_a_tunnel_that_is_replaced_brings_its_calls_along(
+async def test_a_replaced_tunnel_keeps_its_calls(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ASK_SECS", 0.05)
@@ -173,7 +173,7 @@ async def test_a_tunnel_that_is_replaced_brings_its_calls_along(
             assert line.state.next_steps.broken_off() == []
 
 
-async def test_who_has_hung_up_meanwhile_is_not_waited_for(
+async def test_a_caller_who_hung_up_is_not_redirected(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ASK_SECS", 1.0)
@@ -190,7 +190,7 @@ async def test_who_has_hung_up_meanwhile_is_not_waited_for(
             await talk(other)
 
 
-async def test_a_question_that_is_asked_again_does_nothing_twice(twilio: FakeTwilioApi) -> None:
+async def test_a_repeated_request_has_no_second_effect(twilio: FakeTwilioApi) -> None:
     async with line_of(twilio).serving() as line:
         twiml = await ring(line)
         async with line.call(twiml=twiml) as phone:
@@ -203,7 +203,7 @@ async def test_a_question_that_is_asked_again_does_nothing_twice(twilio: FakeTwi
             await talk(phone)
 
 
-async def test_a_transfer_is_no_stream_that_broke_off(twilio: FakeTwilioApi) -> None:
+async def test_a_transfer_is_not_a_broken_stream(twilio: FakeTwilioApi) -> None:
     made = line_of(twilio, transfer_to=PERSON, transfer_key="0")
     async with made.serving() as line, line.call() as phone:
         await talk(phone)

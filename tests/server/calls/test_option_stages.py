@@ -1,4 +1,4 @@
-"""server/calls/option_stages.py: which options add a stage, and what its keys do."""
+"""server/calls/option_stages.py: the stages that options add, and the actions of keys."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ NO_OPTIONS = Settings()
         ({"automatic_gain": True, "noise_suppression": True}, [NoiseSuppressor, AutomaticGain]),
     ],
 )
-def test_filters_are_off_and_noise_comes_before_gain(options: dict[str, bool], stages: list[type]) -> None:
+def test_filters_are_off_by_default_and_noise_comes_before_gain(
+    options: dict[str, bool], stages: list[type]
+) -> None:
     filters = caller_filters(CallOptions(**options), CallMetrics())  # type: ignore[arg-type]
     assert [type(stage) for stage in filters] == stages
 
@@ -53,7 +55,7 @@ async def test_without_options_nothing_is_observed() -> None:
     assert monitors_of(NO_OPTIONS)[1] == []
 
 
-async def test_the_hang_up_key_ends_the_call_and_no_other_key_does() -> None:
+async def test_only_the_hang_up_key_ends_the_call() -> None:
     call, (keys,) = monitors_of(Settings(server=replace(ServerOptions(), hangup_key="#")))
     assert isinstance(keys, DtmfActions)
     keys.observe(InputDTMFFrame(KeypadEntry("1")))
@@ -69,7 +71,7 @@ async def test_phrases_have_a_monitor_each() -> None:
 
 
 @pytest.mark.parametrize("records", [True, False])
-async def test_the_opt_out_key_is_observed_only_if_calls_are_kept(tmp_path: Path, *, records: bool) -> None:
+async def test_the_opt_out_key_is_observed_only_if_calls_are_stored(tmp_path: Path, *, records: bool) -> None:
     taps = TapOptions(record=tmp_path if records else None, record_optout_key="9")
     _, monitors = monitors_of(replace(NO_OPTIONS, taps=taps))
     assert [type(monitor) for monitor in monitors] == [DtmfActions][:records]

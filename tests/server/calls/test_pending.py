@@ -8,7 +8,7 @@ ANNA = PendingCall(request=CallOverrides(persona="You are Anna."))
 NOW_S = 100.0
 
 
-def test_what_was_decided_is_taken_once() -> None:
+def test_a_pending_call_is_popped_once() -> None:
     calls = PendingCalls()
     calls.add("CA1", ANNA, NOW_S)
     assert calls.pop("CA2", NOW_S) == PendingCall()
@@ -16,14 +16,14 @@ def test_what_was_decided_is_taken_once() -> None:
     assert calls.pop("CA1", NOW_S) == PendingCall()
 
 
-def test_the_last_word_counts() -> None:
+def test_the_latest_entry_counts() -> None:
     calls, last = PendingCalls(), PendingCall(IncomingCall("CA1", "", ""))
     calls.add("CA1", ANNA, NOW_S)
     calls.add("CA1", last, NOW_S + 1)
     assert calls.pop("CA1", NOW_S + 1) is last
 
 
-def test_it_is_forgotten_in_time() -> None:
+def test_an_entry_expires() -> None:
     calls = PendingCalls()
     calls.add("CA1", ANNA, NOW_S)
     assert calls.pop("CA1", NOW_S + KEPT_S) == PendingCall()
@@ -32,7 +32,7 @@ def test_it_is_forgotten_in_time() -> None:
     assert calls.pop("CA1", NOW_S + KEPT_S + 29) is ANNA
 
 
-def test_callers_who_never_come_take_no_memory_without_end() -> None:
+def test_entries_are_bounded() -> None:
     calls = PendingCalls()
     for number in range(1001):
         calls.add(f"CA{number}", ANNA, NOW_S)
@@ -40,14 +40,14 @@ def test_callers_who_never_come_take_no_memory_without_end() -> None:
     assert calls.pop("CA1", NOW_S) is ANNA
 
 
-def test_where_a_transfer_goes_is_in_no_log() -> None:
+def test_its_repr_contains_no_number() -> None:
     assert "555" not in repr(PendingCall(transfer_to="+15551234567"))
 
 
 NOW = 100.0
 
 
-def test_a_promise_is_kept_or_forgotten() -> None:
+def test_a_reservation_is_released_or_expires() -> None:
     reservations = Reservations()
     reservations.make("CA1", NOW)
     reservations.make("CA2", NOW + 1)
@@ -59,14 +59,14 @@ def test_a_promise_is_kept_or_forgotten() -> None:
     assert reservations.count(NOW + 1 + HOLD_SECS, besides="CA3") == 0
 
 
-def test_a_promise_that_is_made_again_counts_from_then() -> None:
+def test_a_renewed_reservation_counts_from_its_renewal() -> None:
     reservations = Reservations()
     reservations.make("CA1", NOW)
     reservations.make("CA1", NOW + 2)
     assert reservations.count(NOW + HOLD_SECS, besides="") == 1
 
 
-def test_a_session_is_held_for_as_long_as_twilio_may_take() -> None:
+def test_a_reservation_lasts_as_long_as_twilio_may_take() -> None:
     """A trial account's callers hear an announcement of more than ten seconds first."""
     reservations = Reservations()
     reservations.make("CA1", NOW)

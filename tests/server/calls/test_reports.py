@@ -1,4 +1,4 @@
-"""server/calls/reports.py: what the hooks are told, of whole calls over real sockets."""
+"""server/calls/reports.py: the hooks' reports of whole calls over real sockets."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.support.waiting import until
 async def told_line(
     twilio: FakeTwilioApi, folder: Path, engine: TalkingEngine | None = None, **hooks: object
 ) -> AsyncIterator[tuple[Line, FakeHook]]:
-    """A line whose ``--on-end`` is a real hook, and which ends as the program does."""
+    """A server whose ``--on-end`` is a real hook, and which ends like the program."""
     async with hook(says()) as told:
         made = Line(twilio, engine or TalkingEngine(), transfer_to=PERSON, transfer_key="0")
         made.state.settings = replace(made.state.settings, hooks=HookOptions(**hooks))  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ async def put_through(line: Line) -> None:
     await line.state.calls.wait_until_idle()
 
 
-async def test_a_transfer_is_told_when_its_result_is_known(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+async def test_a_transfer_is_reported_when_its_result_is_known(twilio: FakeTwilioApi, tmp_path: Path) -> None:
     async with told_line(twilio, tmp_path) as (line, told):
         await put_through(line)
         assert told.bodies == []
@@ -76,14 +76,16 @@ async def test_a_transfer_is_told_when_its_result_is_known(twilio: FakeTwilioApi
     assert event["metrics"]["frames"] >= 2
 
 
-async def test_a_transfer_without_a_result_is_told_at_the_end(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+async def test_a_transfer_without_a_result_is_reported_at_the_end(
+    twilio: FakeTwilioApi, tmp_path: Path
+) -> None:
     async with told_line(twilio, tmp_path) as (line, told):
         await put_through(line)
     (event,) = told.told
     assert event["transfer"] == {"to": PERSON, "outcome": None, "secs": None}
 
 
-async def test_a_transfer_is_told_after_the_program_was_killed(tmp_path: Path) -> None:
+async def test_a_transfer_is_reported_after_the_program_was_killed(tmp_path: Path) -> None:
     reports, row = Reports(), CallRow(call_sid=CALL, outcome=Outcome.TRANSFERRED, transfer_to=PERSON)
     async with hook(says()) as told:
         await reports.end(Outbox(Hook(told.url), tmp_path), row_report(row, None))
@@ -101,7 +103,7 @@ def held_in(folder: Path) -> int:
     return len(list(folder.glob("*.held")))
 
 
-async def test_calls_that_are_not_taken_are_told_once(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+async def test_refused_calls_are_reported_once(twilio: FakeTwilioApi, tmp_path: Path) -> None:
     async with told_line(twilio, tmp_path, deny=(CALLER,)) as (line, told):
         for _ in range(2):
             await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
@@ -111,7 +113,7 @@ async def test_calls_that_are_not_taken_are_told_once(twilio: FakeTwilioApi, tmp
     assert (event["secs"], event["words"], event["engine"]) == (0.0, [], "")
 
 
-async def test_a_call_whose_audio_never_comes_is_told(
+async def test_a_call_without_a_stream_is_reported(
     twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answering, "STREAM_SECS", 0.05)
@@ -124,7 +126,7 @@ async def test_a_call_whose_audio_never_comes_is_told(
     assert pending.HOLD_SECS == 20.0
 
 
-async def test_a_call_that_begins_is_told(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+async def test_the_start_of_a_call_is_reported(twilio: FakeTwilioApi, tmp_path: Path) -> None:
     async with (
         hook(says()) as begins,
         told_line(twilio, tmp_path, on_begin=begins.url) as (line, _),
@@ -153,7 +155,7 @@ async def test_a_call_that_begins_is_told(twilio: FakeTwilioApi, tmp_path: Path)
         ({"message": "Speak."}, '<Reject reason="busy" />', "refused"),  # there is no --fallback-record
     ],
 )
-async def test_what_a_call_gets_instead(
+async def test_the_alternative_to_a_refusal_is_reported(
     twilio: FakeTwilioApi, tmp_path: Path, instead: Mapping[str, Any], twiml: str, outcome: str
 ) -> None:
     answer = json.dumps({"accept": False, "instead": instead})
@@ -167,7 +169,7 @@ async def test_what_a_call_gets_instead(
     assert engine.opened == 0
 
 
-async def test_what_waits_is_bounded(tmp_path: Path, logged: Logged) -> None:
+async def test_waiting_reports_are_bounded(tmp_path: Path, logged: Logged) -> None:
     class Stalled(Outbox):
         def __init__(self) -> None:
             self.added: list[str] = []
@@ -194,7 +196,7 @@ async def test_what_waits_is_bounded(tmp_path: Path, logged: Logged) -> None:
         task.cancel()
 
 
-async def test_a_call_of_a_killed_process_is_told_at_the_next_start(tmp_path: Path) -> None:
+async def test_a_call_of_a_killed_process_is_reported_at_the_next_start(tmp_path: Path) -> None:
     path = tmp_path / "calls.db"
     killed = CallRow(id="0a1b2c3d4e5f", call_sid=CALL, from_number=CALLER, outcome=Outcome.RUNNING)
     with open_database(path) as database:

@@ -1,4 +1,4 @@
-"""A session waits for the stream of its phone call: whole calls over sockets, whose streams break off."""
+"""A session waits for the next stream of its phone call: whole calls over broken sockets."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def only(line: Line) -> Call:
 
 @asynccontextmanager
 async def broken(line: Line) -> AsyncIterator[str]:
-    """Begin a call whose stream breaks off; gives the TwiML that had connected it."""
+    """Start a call whose stream breaks off; return the TwiML that had connected it."""
     twiml = await ring(line)
     async with line.call(twiml=twiml) as phone:
         await talk(phone)
@@ -52,7 +52,7 @@ async def broken(line: Line) -> AsyncIterator[str]:
         yield twiml
 
 
-async def test_the_conversation_goes_on_in_the_next_stream(twilio: FakeTwilioApi, tmp_path: Path) -> None:
+async def test_the_conversation_continues_in_the_next_stream(twilio: FakeTwilioApi, tmp_path: Path) -> None:
     engine = TalkingEngine(capacity=1)
     engine.bot_script = {2: " Before.", 5: " Unheard."}
     made = Line(twilio, engine, resume_notice="Sorry, we were cut off.", echo_cancel="off")
@@ -129,7 +129,7 @@ async def test_another_stream_takes_the_session_over(
     assert engine.opened == 1
 
 
-async def test_it_waits_for_so_long_and_no_longer(twilio: FakeTwilioApi) -> None:
+async def test_it_waits_for_the_configured_time(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine(capacity=1)
     async with Line(twilio, engine, resume_secs=0.3).serving() as line, broken(line) as twiml:
         assert engine.running == 1
@@ -140,7 +140,7 @@ async def test_it_waits_for_so_long_and_no_longer(twilio: FakeTwilioApi) -> None
             assert engine.opened == 2, "a new conversation"
 
 
-async def test_who_has_hung_up_is_not_waited_for(
+async def test_it_does_not_wait_for_a_caller_who_hung_up(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Line(twilio, TalkingEngine(), resume_secs=60).serving() as line:
@@ -162,7 +162,7 @@ async def test_who_has_hung_up_is_not_waited_for(
 
 
 @pytest.mark.parametrize("how", ["stop", "closed"])
-async def test_a_stream_that_ends_in_good_order_is_not_waited_for(twilio: FakeTwilioApi, how: str) -> None:
+async def test_it_does_not_wait_after_a_regular_end(twilio: FakeTwilioApi, how: str) -> None:
     made = Line(twilio, TalkingEngine(), resume_secs=60)
     async with made.serving() as line, line.call() as phone:
         await talk(phone)
@@ -172,7 +172,7 @@ async def test_a_stream_that_ends_in_good_order_is_not_waited_for(twilio: FakeTw
         await asyncio.wait_for(line.state.calls.wait_until_idle(), 20)
 
 
-async def test_a_call_that_breaks_off_too_often_is_led_elsewhere(twilio: FakeTwilioApi) -> None:
+async def test_a_call_that_breaks_off_too_often_is_redirected(twilio: FakeTwilioApi) -> None:
     made = Line(twilio, TalkingEngine(), resume_secs=60, resumes=1, fallback_to=PERSON)
     async with made.serving() as line, broken(line) as first:
         twiml = await line.voice.after(first, CALL)
@@ -183,10 +183,10 @@ async def test_a_call_that_breaks_off_too_often_is_led_elsewhere(twilio: FakeTwi
         assert verbs(await line.voice.after(twiml, CALL)) == ["Dial"]
 
 
-async def test_a_replayed_webhook_does_nothing_twice(
+async def test_a_replayed_webhook_has_no_second_effect(
     twilio: FakeTwilioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same signature again brings the same answer, with a token that is spent."""
+    """The same signature gets the same answer again, with a spent token."""
     asked: list[tuple[str, dict[str, str]]] = []
     post = FakeTwilioVoice.post
 
@@ -216,7 +216,7 @@ async def test_a_replayed_webhook_does_nothing_twice(
             assert only(line) is call
 
 
-async def test_a_stranger_who_knows_the_call_neither_takes_it_over_nor_ends_it(
+async def test_a_stranger_who_knows_the_sid_can_neither_take_over_nor_end_the_call(
     twilio: FakeTwilioApi,
 ) -> None:
     async with Line(twilio, TalkingEngine()).serving() as line, broken(line) as spent:

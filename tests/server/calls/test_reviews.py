@@ -1,4 +1,4 @@
-"""--review: a test report of each recorded call, when it has ended."""
+"""``--review``: a test report of each recorded call after its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.phone import Phone, serving, start_message
 
 
 @pytest.mark.slow
-async def test_a_recorded_call_leaves_a_test_report(tmp_path: Path) -> None:
+async def test_a_recorded_call_has_a_test_report(tmp_path: Path) -> None:
     state = ServerState(ParrotEngine(delay_s=0), Settings(taps=TapOptions(record=tmp_path, review=True)))
     sid = "CA" + "7" * 32
     async with serving(state) as address:
@@ -42,7 +42,7 @@ async def test_a_recorded_call_leaves_a_test_report(tmp_path: Path) -> None:
     assert (report.parent / "conversation.png").exists()
 
 
-async def test_a_recording_that_cannot_be_judged_is_one_line_in_the_log(
+async def test_a_recording_that_cannot_be_reviewed_is_logged_in_one_line(
     tmp_path: Path, logged: Logged
 ) -> None:
     state = ServerState(ParrotEngine())

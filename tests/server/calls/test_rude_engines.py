@@ -1,4 +1,4 @@
-"""Engines of the user's own that behave as no engine should: their call ends, the others go on."""
+"""Users' engines that misbehave: their call ends, and the others continue."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.waiting import until
 
 
 class RudeSession(ToneSession):
-    """Leaves the program, or never comes to an end."""
+    """Raises SystemExit, or never returns."""
 
     def __init__(self, engine: RudeEngine) -> None:
         super().__init__(engine)
@@ -58,7 +58,7 @@ class RudeSession(ToneSession):
 
 
 class RudeEngine(ToneEngine):
-    """Is rude in one call, and polite in those after it."""
+    """Misbehaves in its first call, and works in later ones."""
 
     def __init__(self, what: str, raised: type[BaseException] = SystemExit) -> None:
         self.what, self.raised = what, raised
@@ -76,10 +76,8 @@ class RudeEngine(ToneEngine):
 
 @pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("what", ["open", "feed", "outputs", "close"])
-async def test_an_engine_that_leaves_the_program_loses_its_call_alone(
-    what: str, raised: type[BaseException]
-) -> None:
-    """In a task either ends the event loop: the server went on without its signal handlers."""
+async def test_an_engine_that_exits_loses_its_own_call_only(what: str, raised: type[BaseException]) -> None:
+    """In a task, SystemExit ends the event loop: the server ran on without its signal handlers."""
     async with serving(ServerState(RudeEngine(what, raised))) as address:
         async with Phone.calling(address, start_message(call_sid="CA1")) as phone:
             await phone.say(times=8)
@@ -92,7 +90,7 @@ async def test_an_engine_that_leaves_the_program_loses_its_call_alone(
             await phone.listen(frames=2)
 
 
-async def test_an_engine_that_leaves_while_it_is_watched_is_watched_again(logged: Logged) -> None:
+async def test_an_engine_that_exits_in_its_health_check_is_checked_again(logged: Logged) -> None:
     class Leaver(ToneEngine):
         looks = 0
 
@@ -107,14 +105,14 @@ async def test_an_engine_that_leaves_while_it_is_watched_is_watched_again(logged
     assert "cannot be watched" in logged.text
 
 
-async def test_an_engine_that_leaves_instead_of_saying_words_goes_on() -> None:
+async def test_an_engine_that_exits_instead_of_saying_words_continues() -> None:
     call = Call(parse(json.dumps(start_message())), session=RudeSession(RudeEngine("say")))  # type: ignore[arg-type]
     with pytest.raises(Unsupported, match="cannot say it"):
         call.say("Hello.")
 
 
-async def test_an_engine_that_never_awaits_leaves_the_others_their_turns() -> None:
-    """It held the loop for 30 s."""
+async def test_an_engine_that_never_awaits_does_not_block_the_others() -> None:
+    """It used to block the event loop for 30 s."""
     engine = RudeEngine("never awaits")
     async with (
         serving(ServerState(engine)) as address,
@@ -128,7 +126,7 @@ async def test_an_engine_that_never_awaits_leaves_the_others_their_turns() -> No
             assert 0 < engine.steps_left < 20_000, "in the midst of it"
 
 
-async def test_an_engine_that_leaves_at_the_start_is_an_error() -> None:
+async def test_an_engine_that_exits_at_the_start_is_an_error() -> None:
     class Leaver(ToneEngine):
         async def start(self, progress: object) -> None:
             raise SystemExit(3)

@@ -1,4 +1,4 @@
-"""Calls in which somebody says nothing: whole calls in simulated time, and one of each over sockets."""
+"""Calls in which one side is silent: whole calls in simulated time, and one of each over sockets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOTICE = "Are you still there?"
 
 
 class QuietSession(FakeSession):
-    """Answers each frame with silence, and says what it is given, as text alone."""
+    """Answers each frame with silence, and says given words as text only."""
 
     def __init__(self, engine: QuietEngine) -> None:
         super().__init__(engine)
@@ -70,7 +70,7 @@ def speech(secs: float, *at_s: float) -> NDArray[np.float32]:
 def simulate(
     engine: FakeEngine, said: NDArray[np.float32], key_at_s: float | None = None, **options: object
 ) -> tuple[ServerState, str, float]:
-    """Give the state after a call, why it ended, and after how long."""
+    """Return the state after a call, why it ended, and after how long."""
 
     async def main() -> tuple[ServerState, str, float]:
         state = ServerState(
@@ -104,7 +104,7 @@ def test_a_caller_who_says_nothing_is_asked_and_then_hung_up() -> None:
 
 
 @pytest.mark.slow
-def test_a_word_begins_the_time_anew() -> None:
+def test_a_word_restarts_the_timer() -> None:
     engine = QuietEngine()
     _, reason, ended_s = simulate(
         engine, speech(130, 35.0, 75.0), silence_secs=45, silence_notice="Hello?", mute_secs=0
@@ -124,20 +124,20 @@ def test_a_key_counts_as_a_word() -> None:
 @pytest.mark.parametrize(
     "options", [{"silence_notice": ""}, {}], ids=["no notice", "an engine that cannot say"]
 )
-def test_without_a_notice_the_call_ends_all_the_same(options: dict[str, Any]) -> None:
+def test_without_a_notice_the_call_ends_too(options: dict[str, Any]) -> None:
     _, reason, _ = simulate(QuietEngine(can_say=False), speech(40), silence_secs=20, **options)
     assert reason == "the caller said nothing for 20 s"
 
 
 @pytest.mark.slow
-def test_zero_lets_a_silent_call_last() -> None:
+def test_zero_disables_the_limit() -> None:
     _, reason, ended_s = simulate(QuietEngine(), speech(150), silence_secs=0, mute_secs=0)
     assert reason == "the caller hung up"
     assert ended_s > 150
 
 
 @pytest.mark.slow
-def test_a_bot_that_owes_an_answer_is_counted_and_logged_once(logged: Logged) -> None:
+def test_a_missing_answer_is_counted_and_logged_once(logged: Logged) -> None:
     state, reason, _ = simulate(QuietEngine(), speech(50, 2.0, 20.0), mute_secs=30)
     assert reason == "the caller hung up"
     assert state.calls.past.conversation.mutes == 1
@@ -149,7 +149,7 @@ def test_a_bot_that_answers_is_not_mute() -> None:
     assert state.calls.past.conversation.mutes == 0
 
 
-def test_a_bot_that_was_not_spoken_to_owes_nothing() -> None:
+def test_without_speech_no_answer_is_missing() -> None:
     state, _, _ = simulate(QuietEngine(), speech(50), mute_secs=30)
     assert state.calls.past.conversation.mutes == 0
 

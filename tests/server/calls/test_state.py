@@ -19,7 +19,7 @@ from moshi_phone.testing.engine import FakeEngine
         ("127.0.0.1", "https://phone.example.com", True),
     ],
 )
-def test_public_is_what_can_be_reached_from_elsewhere(host: str, url: str | None, expected: bool) -> None:
+def test_a_server_reachable_from_elsewhere_is_public(host: str, url: str | None, expected: bool) -> None:
     auth = StreamAuth.for_account("f" * 32, PublicAddress(url))
     assert (
         ServerState(FakeEngine(), Settings(server=ServerOptions(host=host)), auth=auth).is_public()
@@ -27,12 +27,12 @@ def test_public_is_what_can_be_reached_from_elsewhere(host: str, url: str | None
     )
 
 
-def test_a_token_is_the_call_s_own() -> None:
+def test_each_call_has_its_own_token() -> None:
     state = ServerState(FakeEngine())
     assert state.mint("CA1") != state.mint("CA2")
 
 
-def test_a_hook_is_asked_only_where_one_is_named() -> None:
+def test_without_a_configured_hook_none_is_called() -> None:
     assert ServerState(FakeEngine()).on_call is None
     asked = ServerState(FakeEngine(), Settings(hooks=HookOptions(on_call="https://example.com/call"))).on_call
     assert asked is not None

@@ -1,4 +1,4 @@
-"""What comes over a real WebSocket, good and bad: DESIGN 7, row by row."""
+"""Messages on a real WebSocket, valid and invalid."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_audio_comes_back_frame_by_frame(line: ServerState) -> None:
         b"\x00binary",
     ],
 )
-async def test_what_cannot_be_understood_is_skipped_and_the_call_goes_on(
+async def test_invalid_messages_are_skipped_and_the_call_continues(
     line: ServerState, bad: str | bytes
 ) -> None:
     async with serving(line) as address, Phone.calling(address) as phone:
@@ -67,7 +67,7 @@ async def test_what_cannot_be_understood_is_skipped_and_the_call_goes_on(
         assert len(await phone.listen(frames=1)) == 640
 
 
-async def test_before_the_start_too(line: ServerState) -> None:
+async def test_invalid_messages_before_the_start_are_skipped_too(line: ServerState) -> None:
     async with serving(line) as address, connect(f"ws://{address}/stream") as socket:
         for bad in ("hello", b"\0", "[]", '{"event":"connected"}'):
             await socket.send(bad)
@@ -93,7 +93,7 @@ async def test_a_second_start_closes_the_socket(line: ServerState) -> None:
 
 
 @pytest.mark.parametrize("change", [{"encoding": "audio/x-l16"}, {"sampleRate": 16_000}, {"channels": 2}])
-async def test_another_format_closes_the_socket(line: ServerState, change: dict[str, object]) -> None:
+async def test_another_audio_format_closes_the_socket(line: ServerState, change: dict[str, object]) -> None:
     start = start_message(media_format={**MEDIA_FORMAT, **change})
     async with serving(line) as address, Phone.calling(address, start) as phone:
         code, reason = await phone.closed()
@@ -120,7 +120,7 @@ async def test_a_gap_is_filled_with_silence(line: ServerState) -> None:
     assert heard[220:460].count(SILENCE) > 200
 
 
-async def test_a_jump_of_the_clock_is_believed(line: ServerState) -> None:
+async def test_a_clock_jump_is_followed(line: ServerState) -> None:
     async with serving(line) as address, Phone.calling(address) as phone:
         await phone.say(TONE, times=2)
         phone.packets_sent += 1_000_000
@@ -135,7 +135,7 @@ async def test_no_start_in_time_closes_the_socket() -> None:
     assert line.refusals.by_cause == {"late": 1}
 
 
-async def test_a_socket_that_closes_before_the_start_is_no_call(line: ServerState) -> None:
+async def test_a_socket_closed_before_the_start_is_not_a_call(line: ServerState) -> None:
     async with serving(line) as address:
         async with connect(f"ws://{address}/stream"):
             pass
@@ -152,7 +152,7 @@ async def test_no_media_ends_the_call_and_frees_its_session() -> None:
     assert (line.calls.served, line.engine.running) == (1, 0)
 
 
-async def test_a_socket_that_breaks_frees_the_session(line: ServerState) -> None:
+async def test_a_broken_socket_frees_the_session(line: ServerState) -> None:
     async with serving(line) as address:
         async with Phone.calling(address) as phone:
             await phone.say(times=4)
@@ -163,7 +163,7 @@ async def test_a_socket_that_breaks_frees_the_session(line: ServerState) -> None
         assert line.engine.running == 0
 
 
-async def test_every_session_taken_refuses_and_running_calls_notice_nothing() -> None:
+async def test_without_a_free_session_a_call_is_refused_and_running_ones_are_unaffected() -> None:
     line = ServerState(ParrotEngine(delay_s=0, capacity=1))
     async with serving(line) as address, Phone.calling(address) as first:
         await first.say(TONE, times=4)
@@ -175,7 +175,7 @@ async def test_every_session_taken_refuses_and_running_calls_notice_nothing() ->
     assert line.refusals.by_cause == {"busy": 1}
 
 
-async def test_an_engine_that_raises_ends_that_call_and_no_other() -> None:
+async def test_an_engine_error_ends_that_call_and_no_other() -> None:
     line = ServerState(FakeEngine(fails_at=3))
     async with serving(line) as address, Phone.calling(address) as phone:
         async with Phone.calling(address, start_message("MZ2")) as other:
@@ -196,10 +196,10 @@ async def test_an_engine_that_raises_ends_that_call_and_no_other() -> None:
         ),
     ],
 )
-async def test_an_engine_of_ones_own_that_opens_no_session(
+async def test_a_user_s_engine_that_opens_no_session(
     opens: Callable[[object], None], told: str, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
-    """The first ended in a traceback of 80 lines and no closing code, the second in a call without an end."""
+    """The first ended in a traceback of 80 lines without a close code, the second in an endless call."""
     line = ServerState(FakeEngine())
     monkeypatch.setattr(line.engine, "open_session", opens)
     async with serving(line) as address, Phone.calling(address) as phone:
@@ -208,7 +208,7 @@ async def test_an_engine_of_ones_own_that_opens_no_session(
     assert told in logged.text
 
 
-async def test_an_engine_that_hangs_ends_that_call() -> None:
+async def test_a_hanging_engine_ends_that_call() -> None:
     line = ServerState(FakeEngine(step_secs=lambda _: 3600), Settings(engine=EngineOptions(hang_secs=0.2)))
     async with serving(line) as address, Phone.calling(address) as phone:
         await phone.say(times=4)
@@ -216,7 +216,7 @@ async def test_an_engine_that_hangs_ends_that_call() -> None:
     assert line.engine.running == 0
 
 
-async def test_calls_at_once_hear_only_themselves(line: ServerState) -> None:
+async def test_simultaneous_calls_hear_only_their_own_audio(line: ServerState) -> None:
     tones = [bytes([0x10 + n, 0x90 + n]) * 80 for n in range(8)]
 
     async def call(address: str, n: int) -> bytes:

@@ -7,7 +7,7 @@ from moshi_phone.telephony.media_stream import Start
 START = Start("MZ1", "CA1", "AC1", {}, {})
 
 
-async def test_the_line_has_what_was_measured() -> None:
+async def test_the_line_contains_the_measurements() -> None:
     call = Call(START)
     call.observations.metrics.frames = 7
     for ms in (100.2, 200.0):

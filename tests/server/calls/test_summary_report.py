@@ -12,7 +12,7 @@ from moshi_phone.telephony.media_stream import Start
 START = Start("MZ1", "CA1", "AC1", {}, {})
 
 
-async def test_what_the_webhook_told_and_what_was_seen() -> None:
+async def test_the_report_combines_the_webhook_and_the_call() -> None:
     incoming = IncomingCall("CA1", "+15551234567", "+15557654321", "inbound")
     call = Call(START, began=datetime(2026, 1, 31, 12, 30, tzinfo=UTC), expected=PendingCall(incoming))
     call.observations.transcript.add("Hello.", 0.5)
@@ -27,6 +27,6 @@ async def test_what_the_webhook_told_and_what_was_seen() -> None:
     assert report["files"] == {}
 
 
-async def test_a_call_that_no_webhook_connected_has_no_numbers() -> None:
+async def test_a_call_without_a_webhook_has_no_numbers() -> None:
     report = call_report(Call(START), "over", "parrot")
     assert (report["from"], report["to"], report["direction"]) == (None, None, None)

@@ -29,7 +29,7 @@ def test_talking_to_a_machine_needs_no_detection() -> None:
         (Voicemail("hang-up"), "--voicemail is for calls that this program answers itself: leave out --url."),
     ],
 )
-def test_what_does_not_go_together(mail: Voicemail, sentence: str) -> None:
+def test_conflicting_options(mail: Voicemail, sentence: str) -> None:
     with pytest.raises(SettingsError) as unfit:
         mail.check(elsewhere=True)
     assert str(unfit.value) == sentence
@@ -61,7 +61,7 @@ async def test_a_machine_answers(
 async def leave(
     twilio: FakeTwilioApi, engine: TalkingEngine, mail: Voicemail, answered_by: str = "machine_end_beep"
 ) -> str:
-    """Call, and have a machine answer; gives why the call ended."""
+    """Call, and have a machine answer; return why the call ended."""
     async with Line(twilio, engine).serving() as line, line.call() as phone:
         await talk(phone)
         mail.on_status(CALL, answered_by, line.state)
@@ -78,7 +78,7 @@ async def test_a_long_message_is_not_cut_short(
     assert "took too long" not in logged.text
 
 
-async def test_a_message_that_could_not_be_said_was_not_left(twilio: FakeTwilioApi) -> None:
+async def test_a_message_that_cannot_be_said_is_not_left(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine()
     engine.spoken = None
     reason = await leave(twilio, engine, Voicemail("message", "Call me."))
@@ -91,7 +91,7 @@ async def test_no_message_is_left_with_a_fax(twilio: FakeTwilioApi) -> None:
     assert engine.spoken == []
 
 
-async def test_a_machine_that_is_known_before_its_stream_comes(twilio: FakeTwilioApi) -> None:
+async def test_a_machine_detected_before_its_stream_starts(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine()
     async with Line(twilio, engine).serving() as line:
         twiml = await line.voice.call_in("https://phone.example.com/twiml", CALL)

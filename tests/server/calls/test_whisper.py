@@ -1,4 +1,4 @@
-"""server/calls/whisper.py over real sockets: what whoever answers a transfer hears first."""
+"""server/calls/whisper.py over real sockets: what the person who answers a transfer hears first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.waiting import until
 URL = f"{PUBLIC}/whisper?call={CALL}"
 
 
-async def test_the_colleague_hears_who_calls_and_what_was_said_last(twilio: FakeTwilioApi) -> None:
+async def test_the_colleague_hears_the_caller_and_the_last_words(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine()
     engine.capabilities = frozenset({"listen"})
     engine.script = {1: " My tooth", 2: " hurts."}
@@ -33,7 +33,7 @@ async def test_the_colleague_hears_who_calls_and_what_was_said_last(twilio: Fake
         assert ET.fromstring(unknown)[0].text == "A call from the practice."  # noqa: S314
 
 
-async def test_without_a_whisper_nothing_is_asked(twilio: FakeTwilioApi) -> None:
+async def test_without_a_whisper_no_url_is_given(twilio: FakeTwilioApi) -> None:
     made = Line(twilio, TalkingEngine(), transfer_to=PERSON, transfer_key="0")
     async with made.serving() as line, line.call() as phone:
         await talk(phone)
@@ -42,7 +42,7 @@ async def test_without_a_whisper_nothing_is_asked(twilio: FakeTwilioApi) -> None
         assert "url=" not in line.updates()[0]["Twiml"][0]
 
 
-async def test_a_caller_who_cannot_be_put_through_is_told(twilio: FakeTwilioApi) -> None:
+async def test_a_caller_is_told_of_a_failed_transfer(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine()
     made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0")
     async with made.serving() as line, line.call() as phone:
@@ -57,8 +57,8 @@ async def test_a_caller_who_cannot_be_put_through_is_told(twilio: FakeTwilioApi)
     assert engine.spoken == ["I am sorry, I cannot reach anybody at the moment."]
 
 
-async def test_where_the_bot_cannot_say_it_twilio_does_and_the_call_goes_on(twilio: FakeTwilioApi) -> None:
-    """The parrot cannot say given words: the caller waited in silence."""
+async def test_if_the_bot_cannot_say_it_twilio_does_and_the_call_continues(twilio: FakeTwilioApi) -> None:
+    """The parrot cannot say given words: the caller used to wait in silence."""
     engine = TalkingEngine(capacity=1)
     engine.spoken = None
     made = Line(twilio, engine, transfer_to=PERSON, transfer_key="0")
@@ -83,7 +83,7 @@ async def test_where_the_bot_cannot_say_it_twilio_does_and_the_call_goes_on(twil
         await line.state.calls.wait_until_idle()
 
 
-async def test_where_twilio_can_say_nothing_either_the_stream_goes_on(
+async def test_if_twilio_cannot_say_it_either_the_stream_continues(
     twilio: FakeTwilioApi, logged: Logged
 ) -> None:
     engine = TalkingEngine()

@@ -1,4 +1,4 @@
-"""server/net/connection_guard.py in simulated time: when a connection is cut off, and when not."""
+"""server/net/connection_guard.py in simulated time: when a connection is cut off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIMITS = ConnectionLimits(stalled_secs=5, closing_secs=2, check_secs=0.5)
 
 
 class Transport(asyncio.Transport):
-    """A transport that only remembers what it was told."""
+    """A transport that records its calls."""
 
     closing = aborted = False
     limit_bytes: int | None = None
@@ -30,7 +30,7 @@ class Transport(asyncio.Transport):
 
 
 class Peer:
-    """A watched connection."""
+    """A guarded connection."""
 
     def __init__(self, overdue: Callable[[float], str | None] = lambda _: None) -> None:
         self.connections = Connections(LIMITS)
@@ -46,7 +46,7 @@ def simulate(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     run_simulated(test())
 
 
-def test_who_takes_nothing_is_cut_off() -> None:
+def test_a_peer_that_reads_nothing_is_cut_off() -> None:
     async def test() -> None:
         peer = Peer()
         assert peer.transport.limit_bytes == UNSENT_BYTES
@@ -62,7 +62,7 @@ def test_who_takes_nothing_is_cut_off() -> None:
     simulate(test)
 
 
-def test_who_is_slow_is_not() -> None:
+def test_a_slow_peer_is_not_cut_off() -> None:
     async def test() -> None:
         peer = Peer()
         for _ in range(10):
@@ -75,7 +75,7 @@ def test_who_is_slow_is_not() -> None:
     simulate(test)
 
 
-def test_closing_has_its_time() -> None:
+def test_closing_has_a_time_limit() -> None:
     async def test() -> None:
         peer = Peer()
         await asyncio.sleep(100)
@@ -88,7 +88,7 @@ def test_closing_has_its_time() -> None:
     simulate(test)
 
 
-def test_what_is_overdue() -> None:
+def test_overdue_states() -> None:
     async def test() -> None:
         peer = Peer(lambda now_s: "it is too late" if now_s > 7 else None)
         await asyncio.sleep(7)
@@ -99,7 +99,7 @@ def test_what_is_overdue() -> None:
     simulate(test)
 
 
-def test_a_connection_that_was_lost_is_not_cut_off() -> None:
+def test_a_lost_connection_is_not_cut_off() -> None:
     async def test() -> None:
         peer = Peer()
         peer.watch.writing_paused()

@@ -14,7 +14,7 @@ from tests.support.logs import Logged
 
 
 class Guest:
-    """A connection that only notes why it was cut off."""
+    """A connection that records why it was cut off."""
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
@@ -32,14 +32,14 @@ def guests(connections: Connections, hosts: list[str | None]) -> list[Guest]:
     return came
 
 
-def test_where_too_many_wait_the_oldest_goes() -> None:
+def test_above_the_limit_the_oldest_waiting_connection_is_cut_off() -> None:
     connections = Connections(ConnectionLimits(waiting=3))
     came = guests(connections, ["127.0.0.1"] * 5)
     assert [guest.cause for guest in came] == [TOO_MANY, TOO_MANY, None, None, None]
     assert (connections.waiting, connections.cut_off) == (3, {TOO_MANY: 2})
 
 
-def test_who_is_served_waits_no_more() -> None:
+def test_a_served_connection_no_longer_counts_as_waiting() -> None:
     connections = Connections(ConnectionLimits(waiting=2))
     first, second = guests(connections, [None, None])
     connections.leave(first)
@@ -58,14 +58,14 @@ def test_who_is_served_waits_no_more() -> None:
         (["unix socket"] * 3, [0]),
     ],
 )
-def test_one_address_may_not_take_all_places(hosts: list[str | None], lost: list[int]) -> None:
+def test_one_address_cannot_use_all_waiting_connections(hosts: list[str | None], lost: list[int]) -> None:
     connections = Connections(ConnectionLimits(waiting_per_address=2))
     came = guests(connections, hosts)
     assert [n for n, guest in enumerate(came) if guest.cause] == lost
     assert connections.cut_off[TOO_MANY_OF_ONE] == len(lost)
 
 
-def test_the_log_cannot_be_filled(logged: Logged) -> None:
+def test_cut_off_connections_are_logged_at_powers_of_ten(logged: Logged) -> None:
     connections = Connections()
     for guest in [Guest(connections) for _ in range(120)]:
         guest.cut_off(SEND_STALLED)
@@ -76,7 +76,7 @@ def test_the_log_cannot_be_filled(logged: Logged) -> None:
     ]
 
 
-def test_a_browsers_spare_connection_is_no_warning(logged: Logged) -> None:
+def test_a_browser_s_spare_connection_is_not_a_warning(logged: Logged) -> None:
     connections = Connections()
     Guest(connections).cut_off(NO_REQUEST)
     assert logged.text.startswith("DEBUG")

@@ -14,7 +14,7 @@ FRAMES = st.tuples(
 
 
 @given(st.lists(FRAMES, max_size=6), st.lists(st.integers(1, 1_600), max_size=12))
-def test_only_whole_texts_are_read_whatever_the_pieces(
+def test_only_complete_texts_are_read_whatever_the_chunks(
     described: list[tuple[Opcode, int, bool]], sizes: list[int]
 ) -> None:
     frames = [Frame(opcode, bytes(length), fin) for opcode, length, fin in described]
@@ -38,7 +38,7 @@ def test_only_whole_texts_are_read_whatever_the_pieces(
         at = end
 
 
-def test_unmasked_and_compressed_texts_are_the_parser_s() -> None:
+def test_unmasked_and_compressed_texts_are_left_to_the_parser() -> None:
     text = Frame(Opcode.TEXT, b"hello")
     assert FrameBoundaries().whole_texts(text.serialize(mask=True)) == [b"hello"]
     assert FrameBoundaries().whole_texts(text.serialize(mask=False)) == []

@@ -1,4 +1,4 @@
-"""What a request may take: those who send nothing, half of it, or its body in drops."""
+"""Limits on requests: peers who send nothing, half a request, or its body slowly."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def app() -> object:
 @pytest.mark.parametrize(
     "half", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: local", b"POST /twiml HTTP/1.1\r\n"]
 )
-async def test_half_a_request(connections: Connections, half: bytes) -> None:
+async def test_an_incomplete_request_is_cut_off(connections: Connections, half: bytes) -> None:
     async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
         if half:
             await peer.send(half)
@@ -53,15 +53,15 @@ async def test_half_a_request(connections: Connections, half: bytes) -> None:
     assert connections.cut_off == {NO_REQUEST: 1}
 
 
-async def test_half_a_second_request(connections: Connections) -> None:
-    """The first stops uvicorn's own clock, and every byte of the second stops it again."""
+async def test_an_incomplete_second_request_is_cut_off(connections: Connections) -> None:
+    """The first stops uvicorn's own timer, and every byte of the second stops it again."""
     async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
         await peer.send(HEALTH + b"GET /heal")
         assert (await peer.read()).startswith(b"HTTP/1.1 503 ")
     assert connections.cut_off == {NO_REQUEST: 1}
 
 
-async def test_a_body_in_drops(connections: Connections) -> None:
+async def test_a_slow_body_is_cut_off(connections: Connections) -> None:
     async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
         await peer.send(b"POST /twiml HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
         with suppress(ConnectionError):
@@ -71,13 +71,13 @@ async def test_a_body_in_drops(connections: Connections) -> None:
     assert connections.cut_off == {NO_BODY: 1}
 
 
-async def test_a_head_that_is_too_long(connections: Connections) -> None:
+async def test_a_head_that_is_too_long_is_refused(connections: Connections) -> None:
     async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
         await peer.send(b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000)
         assert (await peer.read()).startswith(b"HTTP/1.1 400 ")
 
 
-async def test_a_response_that_nobody_takes(connections: Connections) -> None:
+async def test_an_unread_response_is_cut_off(connections: Connections) -> None:
     async def endless(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
         if scope["type"] != "http":
             return
@@ -90,7 +90,7 @@ async def test_a_response_that_nobody_takes(connections: Connections) -> None:
         await until(lambda: connections.cut_off[SEND_STALLED])
 
 
-async def test_slow_requests_within_the_limits(connections: Connections) -> None:
+async def test_slow_requests_within_the_limits_are_answered(connections: Connections) -> None:
     patient = Connections(ConnectionLimits(check_secs=0.02))
     async with serving_app(uvicorn_config(app(), patient)) as address, raw_socket(address) as peer:
         for _ in range(2):
@@ -106,8 +106,8 @@ async def test_slow_requests_within_the_limits(connections: Connections) -> None
     assert patient.waiting == 0
 
 
-async def test_a_crowd_that_waits_keeps_nobody_out() -> None:
-    """1,100 silent connections were held until the process had no files left."""
+async def test_many_waiting_connections_do_not_block_others() -> None:
+    """1,100 silent connections used to be held until the process ran out of file descriptors."""
     connections = Connections(ConnectionLimits(waiting=20))
     async with AsyncExitStack() as crowd, serving_app(uvicorn_config(app(), connections)) as address:
         for _ in range(60):
@@ -122,8 +122,8 @@ POST = b"POST %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r
 
 
 @pytest.mark.parametrize("path", [b"/nowhere", b"/healthz", b"/calls", b"/twiml"])
-async def test_who_is_answered_before_the_body_is_there_is_read_no_further(path: bytes) -> None:
-    """7 MB of chunks of one byte to any path: 11 to 14 s without a turn of the loop."""
+async def test_after_an_early_response_the_body_is_not_read(path: bytes) -> None:
+    """7 MB in chunks of one byte to any path blocked the event loop for 11 to 14 s."""
     patient = Connections(ConnectionLimits(check_secs=0.02))
     chunks = b"1\r\na\r\n" * 100_000  # 65,536 bytes are read where a form may be
     async with serving_app(uvicorn_config(app(), patient)) as address, raw_socket(address) as peer:
@@ -135,7 +135,7 @@ async def test_who_is_answered_before_the_body_is_there_is_read_no_further(path:
     assert b"connection: close" in answer.lower() or answer == b""
 
 
-async def test_the_answer_to_half_a_request_says_that_the_connection_ends(connections: Connections) -> None:
+async def test_the_response_to_an_incomplete_request_closes_the_connection(connections: Connections) -> None:
     async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
         await peer.send(POST % b"/nowhere" + b"1\r\na\r\n")
         answer = await peer.read(within_secs=5)
@@ -144,8 +144,8 @@ async def test_the_answer_to_half_a_request_says_that_the_connection_ends(connec
     assert not connections.cut_off
 
 
-async def test_a_length_and_chunks_in_one_request_end_the_connection(connections: Connections) -> None:
-    """RFC 9112, section 6.3: what follows may be another request than a proxy has seen."""
+async def test_a_length_and_chunks_in_one_request_close_the_connection(connections: Connections) -> None:
+    """RFC 9112, section 6.3: the rest may be another request than a proxy has parsed."""
     both = (
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
@@ -164,15 +164,15 @@ async def test_too_many_headers(connections: Connections, ending: bytes) -> None
         assert (await peer.read()).startswith(b"HTTP/1.1 431 ")
 
 
-async def test_requests_behind_each_other_are_answered_in_turn(connections: Connections) -> None:
+async def test_pipelined_requests_are_answered_in_order(connections: Connections) -> None:
     async with serving_app(uvicorn_config(app(), connections)) as address, raw_socket(address) as peer:
         await peer.send(HEALTH * 50 + HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         assert (await peer.read()).count(b"HTTP/1.1 503 ") == 51
     assert not connections.cut_off
 
 
-async def test_between_requests_a_balancer_may_wait(connections: Connections) -> None:
-    """Idle connections were closed after 5 s; a balancer, which keeps them for 60, lost webhooks."""
+async def test_idle_keep_alive_connections_stay_open(connections: Connections) -> None:
+    """They were closed after 5 s; a balancer, which keeps them for 60, lost webhooks."""
     config = uvicorn_config(app(), connections)
     async with serving_app(config) as address, httpx.AsyncClient(base_url=f"http://{address}") as client:
         assert (await client.get("/healthz")).status_code == 503
@@ -182,7 +182,9 @@ async def test_between_requests_a_balancer_may_wait(connections: Connections) ->
     assert config.timeout_keep_alive > 60
 
 
-async def test_a_bad_chunk_is_no_traceback(logged: Logged, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_chunk_causes_no_traceback(
+    logged: Logged, caplog: pytest.LogCaptureFixture
+) -> None:
     connections = Connections()
     async with serving_app(uvicorn_config(app(), connections)) as address:
         for path in (b"/nowhere", b"/healthz", b"/twiml"):

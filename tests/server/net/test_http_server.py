@@ -16,7 +16,7 @@ from moshi_phone.server.net import http_server
 from moshi_phone.server.net.http_server import listening, uvicorn_config
 
 
-async def test_it_answers_while_the_block_runs_and_not_after() -> None:
+async def test_it_answers_only_while_the_block_runs() -> None:
     app = FastAPI()
     app.get("/")(lambda: "here")
     listener = listen("127.0.0.1", 0)
@@ -30,7 +30,7 @@ async def test_it_answers_while_the_block_runs_and_not_after() -> None:
             await http.get(url)
 
 
-def test_connections_leave_descriptors_for_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_leave_file_descriptors_for_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "raise_limit", lambda: 256)  # as on macOS
     config = uvicorn_config(FastAPI())
     assert config.limit_concurrency == 128

@@ -8,7 +8,7 @@ from moshi_phone.server.net.read_turns import TURN_S, ReadTurns
 
 @dataclass(eq=False)
 class Peer:
-    """A connection with so many pieces, each of which takes so long to parse."""
+    """A connection with several chunks, each of which takes some time to parse."""
 
     pieces: int
     piece_s: float
@@ -24,7 +24,7 @@ class Peer:
 
 @dataclass
 class Clock:
-    """Time that passes where work is done, and the number of the loop's turn."""
+    """A clock that advances with work, and counts the loop's iterations."""
 
     now_s: float = 0.0
     turn: int = 0
@@ -39,7 +39,7 @@ class Clock:
 
 
 async def parsed(*pieces_s: tuple[int, float]) -> list[list[int]]:
-    """Give for each peer, of so many pieces of so long, in which turn of the loop each was parsed."""
+    """Return for each peer, given as chunks and their time, the iteration in which each chunk was parsed."""
     clock = Clock()
     turns = ReadTurns(clock)
     counting = asyncio.create_task(clock.count())
@@ -54,25 +54,25 @@ async def parsed(*pieces_s: tuple[int, float]) -> list[list[int]]:
     return [peer.turns for peer in peers]
 
 
-async def test_pieces_that_are_quick_share_a_turn() -> None:
+async def test_fast_chunks_share_an_iteration() -> None:
     [first, second] = await parsed((3, TURN_S / 100), (3, TURN_S / 100))
     assert len({*first, *second}) == 1
 
 
-async def test_no_turn_takes_longer_than_its_bound_and_one_piece() -> None:
+async def test_an_iteration_takes_at_most_its_limit_and_one_chunk() -> None:
     many = await parsed(*[(5, TURN_S * 0.6)] * 20)
     in_turn = [turn for peer in many for turn in peer]
     assert len(in_turn) == 100
     assert max(in_turn.count(turn) for turn in in_turn) == 2
 
 
-async def test_each_has_its_turn_before_any_has_two() -> None:
+async def test_every_connection_is_read_before_one_is_read_twice() -> None:
     [long, short] = await parsed((20, TURN_S), (1, TURN_S))
     assert short[0] <= long[1]
     assert long == sorted(set(long))  # one a turn, with others' turns of the loop in between
 
 
-async def test_a_connection_that_is_lost_has_no_turn() -> None:
+async def test_a_lost_connection_is_not_read() -> None:
     clock = Clock()
     turns = ReadTurns(clock)
     lost, other = Peer(1, 0, [], clock), Peer(1, 0, [], clock)

@@ -19,19 +19,19 @@ OUT_OF_MEMORY = (
 )
 
 
-def test_a_reason_that_fits_stays_as_it_is() -> None:
+def test_a_short_reason_is_unchanged() -> None:
     assert shortened("the caller hung up") == "the caller hung up"
     assert shortened("x" * 123) == "x" * 123
 
 
-def test_a_longer_one_is_cut_on_a_character_boundary() -> None:
+def test_a_long_reason_is_cut_at_a_character_boundary() -> None:
     assert shortened(OUT_OF_MEMORY).encode() == OUT_OF_MEMORY.encode()[:120] + "…".encode()
     assert shortened("ü" * 62) == "ü" * 60 + "…"
     assert shortened("🦜" * 31) == "🦜" * 30 + "…"
 
 
 @given(st.text(st.characters(codec=None), max_size=200))
-def test_whatever_the_reason_it_fits(reason: str) -> None:
+def test_any_reason_fits(reason: str) -> None:
     assert len(shortened(reason).encode()) <= 123
 
 
@@ -44,7 +44,7 @@ async def accepted(send: Any) -> WebSocket:
     return websocket
 
 
-def test_a_socket_that_cannot_be_written_to_is_given_up(logged: Logged) -> None:
+def test_an_unwritable_socket_is_given_up(logged: Logged) -> None:
     """uvicorn's ``send`` waits until the socket can be written to, which may be never."""
 
     async def main() -> None:
@@ -60,7 +60,7 @@ def test_a_socket_that_cannot_be_written_to_is_given_up(logged: Logged) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("closed before")])
-async def test_the_other_side_may_be_quicker(error: Exception) -> None:
+async def test_the_other_side_may_close_first(error: Exception) -> None:
     async def send(message: Any) -> None:
         if message["type"] == "websocket.close":
             raise error

@@ -1,4 +1,4 @@
-"""server/web/admin.py: monitoring on a port of its own, while the public one keeps it to itself."""
+"""server/web/admin.py: monitoring on a separate port, hidden on the public one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def public_line(admin_host: str = "127.0.0.1") -> ServerState:
     return ServerState(FakeEngine(), Settings(web=WebOptions(admin_port=0, admin_host=admin_host)), auth=auth)
 
 
-async def test_while_the_server_is_public_prometheus_asks_the_private_port() -> None:
+async def test_prometheus_scrapes_the_private_port_of_a_public_server() -> None:
     line = public_line()
     start = start_message(call_sid=CALL_SID, parameters={"token": line.mint(CALL_SID)})
     async with (
@@ -66,7 +66,7 @@ async def test_while_the_server_is_public_prometheus_asks_the_private_port() -> 
         assert "moshi_ready 0.0" in (await http.get(f"http://{admin}/metrics")).text
 
 
-async def test_nothing_else_is_there() -> None:
+async def test_other_paths_are_404() -> None:
     async with (
         serving_app(uvicorn_config(admin_app(public_line()))) as admin,
         httpx.AsyncClient(base_url=f"http://{admin}") as http,
@@ -78,7 +78,7 @@ async def test_nothing_else_is_there() -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "a{b}.evil.com", ""])
-async def test_a_web_page_cannot_bend_its_name_to_it(host: str) -> None:
+async def test_dns_rebinding_is_refused(host: str) -> None:
     async with (
         serving_app(uvicorn_config(admin_app(public_line()))) as admin,
         httpx.AsyncClient(base_url=f"http://{admin}") as http,
@@ -87,7 +87,7 @@ async def test_a_web_page_cannot_bend_its_name_to_it(host: str) -> None:
             assert (await http.get(path, headers={"Host": host})).status_code == 403
 
 
-async def test_on_another_address_whoever_reaches_it_may_look(logged: Logged) -> None:
+async def test_on_another_address_access_is_not_checked(logged: Logged) -> None:
     async with (
         serving_app(uvicorn_config(admin_app(public_line("172.17.0.1")))) as admin,
         httpx.AsyncClient(base_url=f"http://{admin}") as http,
@@ -96,7 +96,7 @@ async def test_on_another_address_whoever_reaches_it_may_look(logged: Logged) ->
     assert "WARNING --admin-host 172.17.0.1" in logged.text
 
 
-async def test_the_program_says_where_it_is() -> None:
+async def test_the_program_logs_its_address() -> None:
     environment = {"MOSHI_ENGINE": "parrot", "MOSHI_PORT": "0", "MOSHI_ADMIN_PORT": "0"}
     async with program(environment=environment) as running:
         line = await running.says("Monitoring at http://127.0.0.1:")
@@ -106,8 +106,8 @@ async def test_the_program_says_where_it_is() -> None:
             assert "moshi_ready 1.0" in answer.text
 
 
-def test_the_other_port_is_taken_too(tmp_path: Path) -> None:
-    """It ended in a traceback: two sockets of ours could be bound to one port, and only one could listen."""
+def test_both_ports_are_checked_before_the_start(tmp_path: Path) -> None:
+    """It ended in a traceback: two of our sockets could bind one port, but only one could listen."""
     port = str(free_port())
     environment = {"MOSHI_ENGINE": "parrot", "MOSHI_PORT": port, "MOSHI_ADMIN_PORT": port}
     code, said = run_main("serve", folder=tmp_path, environment=environment)
@@ -116,7 +116,7 @@ def test_the_other_port_is_taken_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_port_that_is_taken_is_one_sentence() -> None:
+async def test_a_port_in_use_is_reported_in_one_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -14,7 +14,7 @@ from tests.support.logs import Logged
 from tests.support.phone import Phone, serving
 
 
-async def test_healthz_tells_engine_capacity_and_calls() -> None:
+async def test_healthz_reports_engine_capacity_and_calls() -> None:
     line = ServerState(ParrotEngine(delay_s=0, capacity=3))
     async with serving(line) as address, httpx.AsyncClient(base_url=f"http://{address}") as client:
         idle = await client.get("/healthz")
@@ -51,7 +51,7 @@ async def test_healthz_is_503_until_the_engine_is_ready() -> None:
     assert answer.json()["error"] == ENGINE_ERROR
 
 
-async def test_healthz_publishes_no_text_of_an_exception_and_the_log_has_it_once(logged: Logged) -> None:
+async def test_healthz_contains_no_exception_text_and_the_log_has_it_once(logged: Logged) -> None:
     class Failing(FakeEngine):
         failure: str | None = None
 
@@ -78,7 +78,7 @@ async def test_healthz_publishes_no_text_of_an_exception_and_the_log_has_it_once
 
 
 @pytest.mark.parametrize("path", ["/twiml/", "/status/", "/healthz/", "/calls/CA1/events/"])
-async def test_a_slash_at_the_end_redirects_nowhere(path: str) -> None:
+async def test_a_trailing_slash_is_not_redirected(path: str) -> None:
     async with (
         serving(ServerState(ParrotEngine())) as address,
         httpx.AsyncClient(base_url=f"http://{address}") as client,
@@ -89,7 +89,7 @@ async def test_a_slash_at_the_end_redirects_nowhere(path: str) -> None:
             assert "location" not in answer.headers
 
 
-async def test_nothing_else_is_there() -> None:
+async def test_other_paths_are_404() -> None:
     async with (
         serving(ServerState(ParrotEngine())) as address,
         httpx.AsyncClient(base_url=f"http://{address}") as client,
@@ -98,7 +98,7 @@ async def test_nothing_else_is_there() -> None:
             assert (await client.get(path)).status_code == 404
 
 
-async def test_a_server_that_stops_ends_its_calls() -> None:
+async def test_a_stopping_server_ends_its_calls() -> None:
     line = ServerState(ParrotEngine(delay_s=0))
     async with serving(line) as address:
         async with Phone.calling(address) as phone:

@@ -24,7 +24,7 @@ def client(state: ServerState) -> httpx.AsyncClient:
     )
 
 
-async def test_the_page_runs_only_what_is_its_own() -> None:
+async def test_the_page_s_policy_allows_only_its_own_scripts() -> None:
     async with client(ServerState(FakeEngine())) as http:
         page = await http.get("/")
         assert page.text == (WEB / "index.html").read_text()
@@ -32,14 +32,14 @@ async def test_the_page_runs_only_what_is_its_own() -> None:
         assert page.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_its_files_and_no_others() -> None:
+async def test_only_the_page_s_files_are_served() -> None:
     async with client(ServerState(FakeEngine())) as http:
         assert (await http.get("/web/app.js")).text == (WEB / "app.js").read_text()
         for other in ("no.js", "..%2fbot.py", "%2e%2e/bot.py"):
             assert (await http.get(f"/web/{other}")).status_code == 404
 
 
-async def test_each_call_has_a_name_and_a_token_of_its_own() -> None:
+async def test_each_call_has_its_own_sid_and_token() -> None:
     async with client(ServerState(FakeEngine())) as http:
         answers = [await http.post("/web/call") for _ in range(2)]
     calls = [answer.json() for answer in answers]
@@ -53,7 +53,7 @@ JSON = "application/json; charset=utf-8"
 
 
 class Versatile(FakeEngine):
-    """Takes personas and two voices."""
+    """Accepts personas and two voices."""
 
     supported_overrides = frozenset({"persona", "voice"})
     voices = ("NATF2", "NATM0")
@@ -66,15 +66,15 @@ ANNA = CallOverrides(persona="You are Anna.", voice="NATM0")
 STATE = ServerState(Versatile(), personas=Personas(sections={"anna": ANNA}))
 
 
-def test_an_engine_that_takes_nothing_offers_nothing() -> None:
+def test_an_engine_without_settings_offers_none() -> None:
     assert offers(ServerState(FakeEngine())) == {"personas": [], "voices": []}
 
 
-def test_the_words_of_a_persona_stay_here() -> None:
+def test_prompts_of_personas_are_not_sent() -> None:
     assert offers(STATE) == {"personas": ["anna"], "voices": ["NATF2", "NATM0"]}
 
 
-def test_a_voice_of_its_own_goes_before_the_persona_s() -> None:
+def test_a_chosen_voice_overrides_the_persona_s() -> None:
     assert chosen(STATE, b" ", "") == PendingCall(is_browser=True)
     assert chosen(STATE, b'{"persona": "anna"}', JSON) == PendingCall(
         request=ANNA, section="anna", is_browser=True
@@ -96,13 +96,13 @@ def test_a_voice_of_its_own_goes_before_the_persona_s() -> None:
         (b'{"voice": "../x"}', JSON, 422),
     ],
 )
-def test_nothing_but_what_is_offered(body: bytes, content_type: str, status: int) -> None:
+def test_choices_that_are_not_offered_are_refused(body: bytes, content_type: str, status: int) -> None:
     with pytest.raises(HTTPException) as refused:
         chosen(STATE, body, content_type)
     assert refused.value.status_code == status
 
 
-def test_it_says_why_and_how_to_get_in_and_keeps_the_refusal_s_headers() -> None:
+def test_the_error_page_has_the_reason_the_remedy_and_the_headers() -> None:
     page = refusal_page(HTTPException(401, "a <b>password</b>", {"WWW-Authenticate": "Basic"}))
     text = bytes(page.body).decode()
     assert page.status_code == 401
@@ -111,12 +111,12 @@ def test_it_says_why_and_how_to_get_in_and_keeps_the_refusal_s_headers() -> None
     assert "MOSHI_WEB_PASSWORD" in text
 
 
-def test_one_with_nothing_to_do_about_it() -> None:
+def test_an_error_page_without_a_remedy() -> None:
     page = refusal_page(HTTPException(429, "too many wrong passwords"))
     assert "too many wrong passwords" in bytes(page.body).decode()
 
 
-def test_its_policy_lets_its_own_style_in_and_nothing_else() -> None:
+def test_the_error_page_s_policy_allows_only_its_own_style() -> None:
     page = refusal_page(HTTPException(403, "not open"))
     found = re.search(r"<style>(.*?)</style>", bytes(page.body).decode(), re.DOTALL)
     assert found is not None

@@ -26,7 +26,7 @@ def why(state: ServerState, call_sid: str) -> str:
     return refusal.reason
 
 
-async def test_a_reservation_counts_as_a_session() -> None:
+async def test_a_reservation_counts_as_a_used_session() -> None:
     state = await line(2)
     assert reserve(state, "CA1") is None
     assert reserve(state, "CA1") is None  # Twilio asks again where it had no answer
@@ -35,7 +35,7 @@ async def test_a_reservation_counts_as_a_session() -> None:
     assert why(state, "CA3") == "all 2 sessions are taken"
 
 
-async def test_the_only_session() -> None:
+async def test_the_reason_if_the_only_session_is_taken() -> None:
     state = await line(1)
     session = state.engine.open_session(NO_OVERRIDES)
     assert why(state, "CA1") == "the only session is taken"
@@ -43,7 +43,7 @@ async def test_the_only_session() -> None:
     assert reserve(state, "CA1") is None
 
 
-async def test_what_a_call_may_ask_for() -> None:
+async def test_healthz_lists_what_a_call_may_request() -> None:
     state = await line(1)
     assert (status_of(state).capabilities, status_of(state).supported_overrides) == ([], [])
     state.engine.capabilities = frozenset({"say"})
@@ -52,14 +52,14 @@ async def test_what_a_call_may_ask_for() -> None:
     assert (status.capabilities, status.supported_overrides) == (["say"], ["persona", "voice"])
 
 
-async def test_a_line_that_is_closing_takes_no_call() -> None:
+async def test_a_closing_server_takes_no_call() -> None:
     state = await line(1)
     state.calls.closing = "the line is shutting down"
     assert why(state, "CA1") == "the line is shutting down"
     assert status_of(state).refusal == "the line is shutting down"
 
 
-async def test_everybody_may_know_that_it_is_the_engine_but_not_why() -> None:
+async def test_strangers_read_that_the_engine_failed_but_not_why() -> None:
     state = ServerState(FakeEngine())
     assert why(state, "CA1") == "The fake engine is not ready."  # for the log
     status = status_of(state)
@@ -67,7 +67,7 @@ async def test_everybody_may_know_that_it_is_the_engine_but_not_why() -> None:
 
 
 class TalkativeEngine(FakeEngine):
-    """Says how far it is, and may break at the end of it or later."""
+    """Reports its progress, and may fail at its end or later."""
 
     broken: str | None = None
     never_ready = False
@@ -84,7 +84,7 @@ class TalkativeEngine(FakeEngine):
         await super().start(progress)
 
 
-async def test_an_engine_of_ones_own_that_raises_is_one_sentence_and_a_traceback_of_its_own(
+async def test_an_error_of_a_user_s_engine_is_one_sentence_and_its_own_traceback(
     logged: Logged,
 ) -> None:
     class Broken(FakeEngine):
@@ -97,7 +97,7 @@ async def test_an_engine_of_ones_own_that_raises_is_one_sentence_and_a_traceback
     assert "ERROR The engine fake did not start" in logged.text
 
 
-async def test_each_state_in_the_order_of_a_server_s_life() -> None:
+async def test_the_phases_of_a_server_in_order() -> None:
     engine = TalkativeEngine()
     state = ServerState(engine, engine_reason="on Metal")
     status = status_of(state)
@@ -117,7 +117,7 @@ async def test_each_state_in_the_order_of_a_server_s_life() -> None:
     assert (status.phase, status.failure) == ("closing", None)
 
 
-async def test_an_engine_that_does_not_start_has_not_come_to_the_end_of_it() -> None:
+async def test_a_failed_start_is_not_done() -> None:
     engine, startup = TalkativeEngine(), Startup()
     engine.never_ready = True
     with pytest.raises(EngineUnavailable):
@@ -125,7 +125,7 @@ async def test_an_engine_that_does_not_start_has_not_come_to_the_end_of_it() -> 
     assert (startup.progress, startup.done) == ("Two of two.", False)
 
 
-async def test_why_the_start_failed_is_told_before_the_server_is_gone() -> None:
+async def test_the_reason_of_a_failed_start_is_sent_before_the_server_ends() -> None:
     state = ServerState(FakeEngine())
     calls = LocalCalls(state)
     assert not calls.is_over()

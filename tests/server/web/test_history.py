@@ -52,7 +52,7 @@ def stored(tmp_path: Path) -> ServerState:
 
 
 def record(folder: Path, name: str = NAME) -> dict[str, str]:
-    """Write the files of a call: 2 s, the caller loud in the first, the bot in the second."""
+    """Write the files of a call of 2 s: the caller is loud in the first, the bot in the second."""
     both = np.zeros((16_000, 2), np.int16)
     both[:8_000, 0], both[8_000:, 1] = 32_767, 328
     soundfile.write(folder / f"{name}.wav", both, 8_000, subtype="PCM_16")
@@ -66,7 +66,7 @@ def record(folder: Path, name: str = NAME) -> dict[str, str]:
     return {"recording": str(folder / f"{name}.wav"), "transcript": str(folder / f"{name}.txt")}
 
 
-async def test_the_list_is_of_memory_and_database_and_goes_on(tmp_path: Path) -> None:
+async def test_the_list_covers_memory_and_database_in_pages(tmp_path: Path) -> None:
     state = stored(tmp_path)
     store = state.history.store
     assert isinstance(store, CallStore)
@@ -106,7 +106,7 @@ async def test_the_list_is_of_memory_and_database_and_goes_on(tmp_path: Path) ->
     store.close(5)
 
 
-async def test_a_call_with_its_words_recording_and_report(tmp_path: Path) -> None:
+async def test_a_call_has_its_transcript_recording_and_report(tmp_path: Path) -> None:
     state = ServerState(FakeEngine())
     state.history.add(CallRow(id="a", from_number=CALLER, files=record(tmp_path), metrics={"frames": 25}))
     async with client(state) as http:
@@ -141,8 +141,8 @@ async def test_a_call_with_its_words_recording_and_report(tmp_path: Path) -> Non
             assert (await http.get(missing)).status_code in {404, 422}
 
 
-async def test_a_row_leads_to_no_file_that_is_not_a_call_s(tmp_path: Path) -> None:
-    """A database that somebody else has written must not show, or delete, what it names."""
+async def test_a_row_cannot_name_other_files(tmp_path: Path) -> None:
+    """A manipulated database must not make the page show, or delete, other files."""
     (tmp_path / "secret.wav").write_bytes(b"x")
     (tmp_path / "secret.jsonl").write_text('{"at_s": 0, "speaker": "bot", "text": "secret"}')
     state = ServerState(FakeEngine())
@@ -201,7 +201,7 @@ async def test_a_caller_s_data_is_deleted_with_all_files(tmp_path: Path) -> None
     store.close(5)
 
 
-async def test_what_cannot_be_deleted_keeps_its_row(tmp_path: Path) -> None:
+async def test_a_call_that_cannot_be_deleted_keeps_its_row(tmp_path: Path) -> None:
     state = ServerState(FakeEngine())
     (tmp_path / f"{NAME}.wav").mkdir()
     state.history.add(CallRow(id="a", files={"recording": str(tmp_path / f"{NAME}.wav")}, ended_at="x"))
@@ -212,7 +212,7 @@ async def test_what_cannot_be_deleted_keeps_its_row(tmp_path: Path) -> None:
         assert (await http.get("/history/calls/a")).status_code == 200
 
 
-async def test_running_calls_are_shown_and_acted_on(twilio: FakeTwilioApi) -> None:
+async def test_running_calls_are_listed_and_controlled(twilio: FakeTwilioApi) -> None:
     engine = TalkingEngine(capabilities=frozenset({"say"}))
     made = Line(twilio, engine, transfer_to=PERSON)
     web = WebOptions(web=True, web_password="long enough")
@@ -250,7 +250,7 @@ async def ends(phone: Phone) -> None:
 
 
 @pytest.mark.parametrize("web", [False, True])
-async def test_nothing_without_the_access_that_the_page_has(tmp_path: Path, web: bool) -> None:
+async def test_all_routes_require_the_page_s_access(tmp_path: Path, web: bool) -> None:
     settings = Settings(web=WebOptions(web=web, web_password="long enough"))
     state = ServerState(FakeEngine(), settings)
     state.auth.address = PublicAddress("https://phone.example.com")

@@ -1,4 +1,4 @@
-"""Watching a call over real HTTP, while it runs and after."""
+"""Observing a call over real HTTP, during the call and afterwards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOUD = bytes([0x20, 0xA0]) * 80  # silence would be trimmed when it comes as qui
 
 
 async def events(stream: httpx.Response, until: str) -> dict[str, object]:
-    """Read an event stream until an event of this name; gives the last data of each."""
+    """Read an event stream until an event of this name; return the last data of each."""
     last: dict[str, object] = {}
     name = ""
     async for line in stream.aiter_lines():
@@ -50,7 +50,7 @@ def only_recording(directory: Path) -> tuple[NDArray[np.int16], int]:
     return sides, rate_hz
 
 
-async def test_a_call_can_be_watched_while_it_runs_and_after() -> None:
+async def test_a_call_can_be_observed_while_it_runs_and_afterwards() -> None:
     line = ServerState(FakeEngine(), engine_reason="as requested")
     async with (
         serving(line) as address,
@@ -91,7 +91,7 @@ async def test_a_call_can_be_watched_while_it_runs_and_after() -> None:
         assert {"moshi_calls", "moshi_delay_seconds", "process_cpu_seconds"} <= names
 
 
-async def test_a_killed_socket_leaves_a_readable_recording(tmp_path: Path) -> None:
+async def test_after_a_reset_socket_the_recording_is_readable(tmp_path: Path) -> None:
     line = ServerState(FakeEngine(), Settings(taps=TapOptions(record=tmp_path)))
     async with serving(line) as address:
         async with Phone.calling(address, start_message(call_sid=CALL_SID)) as phone:
@@ -106,7 +106,7 @@ async def test_a_killed_socket_leaves_a_readable_recording(tmp_path: Path) -> No
     assert np.abs(sides[:, 1]).max() > 1000
 
 
-async def test_a_public_server_hides_it_all_but_from_those_who_know_the_password() -> None:
+async def test_a_public_server_requires_the_password() -> None:
     auth = StreamAuth.for_account("secret", PublicAddress("https://a.example"))
     paths = ["/", "/web/app.js", "/calls", "/calls/events", f"/calls/{CALL_SID}", "/metrics"]
     async with (
@@ -132,7 +132,7 @@ async def test_a_public_server_hides_it_all_but_from_those_who_know_the_password
             assert (await http.get("/calls")).status_code == 200
 
 
-async def test_the_page_its_parts_and_a_token_that_lets_one_stream_in() -> None:
+async def test_the_page_its_files_and_a_token_for_one_stream() -> None:
     line = ServerState(FakeEngine(), auth=StreamAuth.for_account("secret"))
     async with serving(line) as address, httpx.AsyncClient(base_url=f"http://{address}") as http:
         page = await http.get("/")
@@ -151,8 +151,8 @@ async def test_the_page_its_parts_and_a_token_that_lets_one_stream_in() -> None:
     assert (code, "used before" in reason) == (1008, True)
 
 
-async def test_many_guesses_at_once_are_five() -> None:
-    """Over real HTTP, where 1,140 a second were looked at."""
+async def test_simultaneous_guesses_are_limited_to_five() -> None:
+    """Over real HTTP, where 1,140 a second used to be checked."""
     line = ServerState(FakeEngine(), Settings(web=WebOptions(web=True, web_password="correct horse")))
     throttle = LoginThrottle(clock=lambda: 0.0)  # thirty requests may take a while
     line.dashboard_auth = DashboardAuth(line.settings.web, line.is_public, throttle=throttle)

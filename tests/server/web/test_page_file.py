@@ -1,4 +1,4 @@
-"""server/web/page_file.py: files of another machine, by range, and when it stops answering."""
+"""server/web/page_file.py: files of another machine, by range, and a machine that stops answering."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_range_is_read(header: str, found: tuple[int, int] | None) -> None:
     assert byte_range(header, 10) == found
 
 
-async def test_a_machine_that_stops_answering_breaks_the_answer_off(logged: Logged) -> None:
+async def test_a_machine_that_stops_answering_ends_the_response(logged: Logged) -> None:
     async def read(start: int, count: int) -> bytes:
         if start:
             raise HTTPException(503, "w1 does not answer.")

@@ -17,7 +17,7 @@ from moshi_phone.testing.engine import FakeEngine
 START = Start("MZ1", "CA1", "AC1", {}, {})
 
 
-def test_steps_are_counted_by_the_calls_in_them() -> None:
+def test_steps_are_counted_by_batch_size() -> None:
     class Batching(FakeEngine):
         @property
         def step_times(self) -> dict[int, Histogram]:
@@ -44,7 +44,7 @@ def test_steps_are_counted_by_the_calls_in_them() -> None:
 
 
 def samples(calls: Calls) -> dict[str, float]:
-    """What a scrape gives, by name and labels."""
+    """Return a scrape's values, by name and labels."""
     text = generate_latest(metrics(ServerState(FakeEngine(capacity=3), calls=calls))).decode()
     return {
         sample.name + "".join(f"{{{key}={value}}}" for key, value in sample.labels.items()): sample.value
@@ -69,7 +69,7 @@ async def test_units_are_seconds_and_buckets_add_up() -> None:
     assert told["moshi_echoing_calls_total"] == 1
 
 
-async def test_the_end_of_a_call_changes_no_total() -> None:
+async def test_the_end_of_a_call_does_not_change_totals() -> None:
     calls = Calls()
     call = calls.begin(START)
     call.observations.metrics.underruns = 2
@@ -81,7 +81,7 @@ async def test_the_end_of_a_call_changes_no_total() -> None:
     assert (before["moshi_calls_total"], after["moshi_calls_total"]) == (0, 1)
 
 
-async def test_refusals_by_cause() -> None:
+async def test_refusals_are_labelled_by_cause() -> None:
     state = ServerState(FakeEngine())
     state.refusals.note(Where.WEBHOOK, Refusal(RefusalCause.BUSY, "all sessions are taken"))
     counted = refusals_of(state)

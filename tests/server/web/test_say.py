@@ -1,4 +1,4 @@
-"""Having words said in a running call, over real HTTP."""
+"""Saying words in a running call, over real HTTP."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_words_reach_the_call_s_session(monkeypatch: pytest.MonkeyPatch) -
     assert said == ["Hello, you."]
 
 
-async def test_whoever_may_not_look_may_not_speak() -> None:
+async def test_the_access_rule_of_monitoring_applies() -> None:
     auth = StreamAuth.for_account("secret", PublicAddress("https://a.example"))
     web = WebOptions(web=True, web_password="correct horse")
     for options, status in ((WebOptions(), 403), (web, 401)):

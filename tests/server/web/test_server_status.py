@@ -1,4 +1,4 @@
-"""server/web/server_status.py: one status, and the JSON that two kinds of readers get of it."""
+"""server/web/server_status.py: one status, as JSON for two kinds of readers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BACKENDS = (
 
 
 @pytest.mark.parametrize(("is_public", "name"), [(True, "server 2"), (False, "gpu-2:8998")])
-def test_strangers_read_neither_names_of_machines_nor_reasons(is_public: bool, name: str) -> None:
+def test_strangers_read_neither_machine_names_nor_reasons(is_public: bool, name: str) -> None:
     status = ServerStatus(phase=Phase.ERROR, failure="secret", refusal="no", backends=BACKENDS)
     report = status.health(is_public=is_public)
     assert report["servers"][1] == {"name": name, "kind": "moshi", "up": False, "calls": 0, "capacity": 2}
@@ -44,7 +44,7 @@ def test_both_forms_are_json_and_agree() -> None:
     assert "servers" not in health  # an engine that answers calls itself has none
 
 
-async def test_the_metrics_say_what_the_status_says() -> None:
+async def test_the_metrics_agree_with_the_status() -> None:
     state = ServerState(FakeEngine(3))
     await state.engine.start(lambda _: None)
     state.engine.open_session()
