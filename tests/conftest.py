@@ -180,7 +180,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 def mimi_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Mimi with random values, full size (385 MB); created once per test run, for all processes."""
     folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:  # each has a folder of its own in that of the run
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each has its own folder in that of the run
         folder = folder.parent
     path = folder / "mimi.safetensors"
     with FileLock(folder / "mimi.lock"):

@@ -25,7 +25,7 @@ from tests.support.raw_socket import CONTINUATION, PING, TEXT, RawSocket, frame,
 pytestmark = pytest.mark.slow  # each starts the program
 DRAIN_SECS, AND_SECS = 1, 5
 MB = 1_000_000
-FILES = 256  # what macOS gives a process by default
+FILES = 256  # a process's default on macOS
 MEDIA = text({"event": "media", "media": {"payload": "AAAA" * 160}}) * 10
 PINGS = frame(PING, b"x" * 125) * 500
 

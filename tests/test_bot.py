@@ -58,7 +58,7 @@ async def test_two_calls_one_after_the_other() -> None:
             async with Phone.calling(address) as phone:
                 await phone.say(times=8)
                 greeting = await phone.listen(frames=2)
-                assert len(set(greeting)) > 50  # somebody speaks
+                assert len(set(greeting)) > 50  # speech is heard
                 await phone.send({"event": "stop"})
                 assert await phone.closed() == (1000, "the caller hung up")
 
@@ -121,7 +121,7 @@ async def test_pipecats_own_runner_runs_it(python: list[str], how: signal.Signal
     environment = {"MOSHI_ENGINE": "tests.support.slow_engine:SlowEngine"}
     async with program(*arguments, environment=environment, python=python, folder=str(ROOT)) as runner:
         if "runner" in python:
-            await runner.says("The slow engine loads.")  # before anybody calls
+            await runner.says("The slow engine loads.")  # before the first call
         await runner.says("Uvicorn running")
         address = f"localhost:{port}"
         async with httpx.AsyncClient() as client:

@@ -416,7 +416,7 @@ async def test_a_browser_by_webrtc(engine: AskedEngine, monkeypatch: pytest.Monk
     track = await heard.get()
     loudest = 0
     async with asyncio.timeout(30):
-        while loudest < 2000 or "bot-ready" not in types:  # the mirror's tone, when the connection stands
+        while loudest < 2000 or "bot-ready" not in types:  # the mirror's tone, once connected
             frame = await track.recv()  # type: ignore[attr-defined]
             loudest = max(loudest, int(np.abs(frame.to_ndarray()).max()))
     assert engine.running == 1

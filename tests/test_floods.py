@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timed
 CONNECTIONS = 16
 QUIET_SECS, CALL_SECS, FLOOD_SECS = 1.0, 3, 60
 P95_MS = 400  # for slow machines; without the server's limits, floods held up answers for 9 s
-TIMES_QUIET = 4  # or, on a busy machine, so many times what there was without the flood
+TIMES_QUIET = 4  # or, on a busy machine, this multiple of the value without the flood
 END_SECS = 15
 LOG_BYTES = 20_000
 

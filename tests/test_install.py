@@ -45,7 +45,7 @@ def test_the_readme_s_command_excludes_the_other_backend(tmp_path: Path) -> None
     assert code == 0
     assert "+ mlx-cuda-13" in words
     assert "mlx-cpu" not in words
-    # What a plain uv run does: it adds what is missing, and takes nothing away.
+    # Like a plain uv run: it adds missing packages, and removes none.
     code, words = plan(tmp_path, "--inexact", UV_NO_GROUP="cpu")
     assert code == 0
     assert "+ mlx==" in words

@@ -76,7 +76,7 @@ CASES: dict[str, Case] = {
     "uv run bot.py --config FILE.toml": takes_settings_from_a_file,
     ".ci/run": is_whole_bash,
 }
-WITHIN = {"uv run bot.py download"}  # run by the case of bench, which takes what was fetched
+WITHIN = {"uv run bot.py download"}  # run by the case of bench, which uses the downloaded files
 MARKS = {
     "uv run python -m docs.pictures": pytest.mark.browser,
     "uv run --extra ray bot.py cluster --workers 3": pytest.mark.cluster,
@@ -86,7 +86,7 @@ MARKS = {
 def test_every_command_of_the_readme_has_a_case_and_every_case_is_printed() -> None:
     flags = {option.opts[0] for option in serve.params if isinstance(option, click.Option) and option.is_flag}
     printed = {*commands_in_blocks(README), *commands_in_text(README)}
-    # What stands before options is not printed; a name without the value that it needs is no command.
+    # Text before options is not a command, nor is an option without its value.
     options = [span for span in options_in_text(README) if " " in span or span in flags]
     printed |= {f"uv run bot.py {span}" for span in options}
     assert printed - NOT_RUN.keys() - WITHIN == CASES.keys()

@@ -137,7 +137,7 @@ def test_resources_do_not_grow_in_four_minutes() -> None:
     assert len(delays) == len(said.spoken)
     first, last = np.mean(delays[1:11]), np.mean(delays[-10:])
     assert abs(last - first) < 0.004
-    # The caller in this test keeps what it hears, 8 kB a second, twice; the rest is the line's.
+    # The test's caller stores the received audio, 8 kB a second, twice; the rest is the server's.
     assert sizes[1] - sizes[0] < 144 * 8_000 * 2 + 4_000_000
 
 

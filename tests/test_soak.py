@@ -197,7 +197,7 @@ async def soak(soaking: Soak, *, calls: int, at_once: int) -> int:
     """Call in three rounds, and measure after each; return by how much memory grew in the last.
 
     In the first two the pools of the allocator, of the libraries and of the garbage collector fill (measured
-    with the parrot: 84 to 91, 43 to 46, 3 to 6, 3 and 0 MB for 100 calls each); a leak would go on.
+    with the parrot: 84 to 91, 43 to 46, 3 to 6, 3 and 0 MB for 100 calls each); a leak would continue.
     """
     await soaking.call_often(4, at_once, seed=0)  # imports what only a call needs
     before = await soaking.settled(await soaking.held())
@@ -233,7 +233,7 @@ async def soak_program(twilio: FakeTwilioApi, *options: str, calls: int, at_once
 
 
 async def test_300_calls_with_the_parrot(twilio: FakeTwilioApi) -> None:
-    # A mirror: what it says is never silent, so nothing of it is trimmed, and each frame can be waited for.
+    # A mirror is never silent, so nothing is trimmed, and each frame can be awaited.
     grown_bytes = await soak_program(twilio, "--parrot-delay", "0", calls=300, at_once=8, frames=6)
     assert grown_bytes < 15 * MB  # 3 to 6 were measured
 

@@ -145,7 +145,7 @@ async def test_the_stages_answer_a_call_in_another_app(wheel: Path, tmp_path: Pa
     for name in ("server", "processors", "pipelines"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text('MINE = "mine"\n')
-    # The example of docs/pipecat.md, as somebody has it who has installed the package.
+    # The example of docs/pipecat.md, in a project that has installed the package.
     app_text = rewritten((ROOT / "examples" / "own_app.py").read_text(), "own_app.py")
     (tmp_path / "own_app.py").write_text(
         f"{app_text}\nimport server, processors\nassert (server.MINE, processors.MINE) == ('mine', 'mine')\n"

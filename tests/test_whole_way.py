@@ -28,7 +28,7 @@ async def test_an_incoming_call_finishes_although_the_server_is_stopping(tmp_pat
                 "--tunnel", "--port", "0", "--calls", "1", environment=account(twilio, cloudflared.path)
             ) as server,
         ):
-            # The engine first, then the tunnel, then the number: nobody is led into silence.
+            # The engine first, then the tunnel, then the number: no caller hears silence.
             tunnel = await cloudflared.runs.get()
             await server.says("Answering calls at ws://127.0.0.1:")
             await server.says(f"Reached at {URL}")
@@ -49,7 +49,7 @@ async def test_an_incoming_call_finishes_although_the_server_is_stopping(tmp_pat
 
                 server.signal(signal.SIGTERM)
                 await server.says("No new calls; 1 running may finish within 300 s.")
-                # The number is put back at once: who calls now reaches whoever was there before.
+                # The number is restored at once: new calls have their previous destination.
                 await server.says("+…006 goes to https://old.example.com/voice again.")
                 late = await voice.call_in(f"{URL}/twiml", SECOND)
                 with pytest.raises(Rejected, match="busy"):
@@ -82,7 +82,7 @@ async def test_a_phone_is_dialled(tmp_path: Path) -> None:
         ):
             await dial.says("Answering calls at ws://127.0.0.1:")
             tunnel = await cloudflared.runs.get()
-            assert twilio.made("POST", "Calls") == []  # nothing is dialled before somebody could answer
+            assert twilio.made("POST", "Calls") == []  # nothing is dialled before the engine can answer
             await tunnel.be_ready()
             await dial.says("calling +…567 from +…006")
             sid, form = await placed
@@ -109,6 +109,6 @@ async def test_a_phone_is_dialled(tmp_path: Path) -> None:
             assert await tunnel.told() == {"sigterm": True}
         assert [one.path for one in twilio.requests if one.method == "POST"] == [
             one.path for one in twilio.requests if one.path.endswith("/Calls.json")
-        ]  # one call, and nobody needed to hang it up
+        ]  # one call, which ended by itself
         assert CALLER not in dial.said
         assert "Traceback" not in dial.said

@@ -85,7 +85,7 @@ async def test_this_machine_is_admitted(host: str) -> None:
         ("localhost", "203.0.113.9"),
         ("evil.example", "127.0.0.1"),
         ("a-b.trycloudflare.com", "127.0.0.1"),
-        # For what is no host, starlette's URL has our own address.
+        # For an invalid host, starlette's URL has our own address.
         ("a{b}.evil.com", "127.0.0.1"),
         ("evil.com:99999999", "127.0.0.1"),
         ("localhost:5001@evil.com", "127.0.0.1"),

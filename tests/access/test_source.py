@@ -19,7 +19,7 @@ from tests.access.test_dashboard_auth import request
         ("::1", ["198.51.100.1, 203.0.113.9"], "203.0.113.9"),
         ("127.0.0.1", ["198.51.100.1", "203.0.113.9"], "203.0.113.9"),
         ("127.0.0.1", ["nonsense"], "127.0.0.1"),
-        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),  # nobody's proxy: the client wrote it
+        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),  # not from a proxy: the client wrote it
         ("", [], "an unknown address"),
     ],
 )

@@ -110,7 +110,7 @@ def test_a_spent_token_stays_spent_after_the_clock_is_set_back(set_back_secs: fl
     spent = tokens.mint(CALL, NOW)
     tokens.spend(spent, CALL, NOW)
     up_s = 2 * LIFETIME_SECS
-    tokens.spend(tokens.mint(CALL, NOW + up_s), CALL, NOW + up_s)  # whoever comes later has the old forgotten
+    tokens.spend(tokens.mint(CALL, NOW + up_s), CALL, NOW + up_s)  # a later token makes the old one expire
     up_s += set_back_secs
     with refused(RefusalCause.TOKEN_REUSED):
         tokens.spend(spent, CALL, NOW + up_s - 2 * LIFETIME_SECS - set_back_secs)

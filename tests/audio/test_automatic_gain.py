@@ -90,7 +90,7 @@ def test_a_sudden_loud_sound_is_limited() -> None:
     out, _ = through(loud, control)
     assert np.abs(out).max() <= 0.71 * 32_768
     after, _ = through(at(-45)[:16_000], control)
-    assert power_db(after[-8_000:]) - power_db(at(-45)[8_000:16_000]) > 10  # the limiter lets go at once
+    assert power_db(after[-8_000:]) - power_db(at(-45)[8_000:16_000]) > 10  # the limiter releases at once
 
 
 def test_silence_and_empty_blocks_are_accepted() -> None:

@@ -11,14 +11,14 @@ FRAME_S = 0.08
 def followed(
     clock: FarEndClock, secs: float, fast: float, jitter_s: float, event_s: float = 0.0
 ) -> list[float]:
-    """Let a clock follow frames of theirs; gives by how much it differs from theirs at each frame.
+    """Let a clock follow the far end's frames; return its difference from theirs at each frame.
 
     Args:
-        clock: to be tried.
-        secs: for how long.
-        fast: by how much theirs is fast.
-        jitter_s: each frame is late by up to this.
-        event_s: halfway, everything becomes later by this.
+        clock: the clock under test.
+        secs: the duration.
+        fast: the far end's relative speed, minus 1.
+        jitter_s: the maximum delay of a frame.
+        event_s: halfway, the delay grows by this.
     """
     random = np.random.default_rng(1)
     off_s = []

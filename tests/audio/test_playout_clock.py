@@ -85,7 +85,7 @@ def test_a_few_late_acknowledgements_are_network_delay() -> None:
 
 
 def test_lastingly_late_acknowledgements_are_buffered_audio() -> None:
-    """The network held our audio for 300 ms once: since then all of it is played so much later."""
+    """The network held our audio for 300 ms once; all later audio is played that much later."""
     ear = Ear()
     for second in range(60):
         ear.hidden_s = 0.3 if 20 <= second < 40 else 0.0
@@ -122,7 +122,7 @@ def test_lost_audio_is_not_waited_for() -> None:
     for _ in range(20):
         ear.second()
     for _ in range(25):
-        ear.clock.sent(FRAME_S, ear.now_s)  # 2 s more, none of which arrives: what came before ends now
+        ear.clock.sent(FRAME_S, ear.now_s)  # 2 s more, none of which arrives: earlier audio ends now
     for second in range(20):
         ear.second()
         if second >= 3:

@@ -46,7 +46,7 @@ def test_a_lead_above_one_second_is_cut_even_in_speech() -> None:
 def test_an_unneeded_margin_is_trimmed() -> None:
     trimmer = SilenceTrimmer(40)
     lengths = fed([SILENCE] * 200, 38, trimmer)
-    assert 8_000 * 2 - sum(lengths) == 35  # what is left is the spare
+    assert 8_000 * 2 - sum(lengths) == 35  # the rest is the margin
     assert trimmer.trimmed_ms == 35
 
 

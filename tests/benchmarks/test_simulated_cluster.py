@@ -89,7 +89,7 @@ class TestUpdates:
         assert (with_them.failed, with_them.hung_up) == (0, 0)
         assert with_them.offered == without.offered
         assert with_them.refused_share <= without.refused_share + 0.002
-        assert with_them.mean_sessions > without.mean_sessions  # both generations are there for a while
+        assert with_them.mean_sessions > without.mean_sessions  # both generations exist for a while
 
     def test_an_update_with_room_for_one_more_cuts_nobody(self) -> None:
         without, with_them = self.held(backends=8)

@@ -25,15 +25,15 @@ FRAME_S = 0.08
 
 
 class LiveCall:
-    """A call in real time, which keeps what it hears and when.
+    """A call in real time, which records the received audio and its times.
 
     Attributes:
-        phone: the caller's.
-        worker: whose it is.
-        sid: the call's.
-        twiml: what Twilio was answered, which led to the stream.
-        broken: how it broke, or None.
-        longest_dry_s: for how long Twilio would have had nothing to play, at the worst, since ``watch``.
+        phone: the caller's phone.
+        worker: the name of its worker.
+        sid: the call's SID.
+        twiml: the webhook's response, which led to the stream.
+        broken: the error that ended it, or None.
+        longest_dry_s: the longest time without audio in Twilio's buffer since ``watch``.
     """
 
     def __init__(self, phone: Phone, sid: str, twiml: str, says: Iterable[bytes] = repeat(LOUD)) -> None:
@@ -111,11 +111,11 @@ async def place_call(
     """Place a call, which talks and listens until the stack is closed.
 
     Args:
-        voice: places it.
-        number: makes its SID.
-        stack: ends it.
-        patience_secs: for how long a caller who hears busy tries again.
-        says: the caller's packets of 20 ms; without an end.
+        voice: Twilio's side, which places the call.
+        number: determines its SID.
+        stack: ends it when it is closed.
+        patience_secs: how long a caller with a busy tone tries again.
+        says: the caller's packets of 20 ms, endless.
     """
     url, sid = f"{voice.public}/twiml", call_sid(number)
     twiml = await voice.call_in(url, sid)
@@ -131,8 +131,8 @@ async def go_on(
 ) -> tuple[LiveCall, float]:
     """Continue a phone call as Twilio does, until it is answered in a new stream.
 
-    Either its stream broke off, or it was redirected to new TwiML. Gives for how many seconds it was on hold,
-    too: a worker that a busy machine overloads takes no call.
+    Either its stream broke off, or it was redirected to new TwiML. Also returns the seconds on hold:
+    a worker that a busy machine overloads takes no call.
     """
     await call.stop()
     twiml, held_s = await voice.after(twiml or call.twiml, call.sid), 0.0
@@ -179,8 +179,8 @@ async def one_server() -> AsyncIterator[FakeTwilioVoice]:
 def check_no_gap(calls: Iterable[LiveCall], control: LiveCall) -> None:
     """Check that these calls lost no more audio than one to a single server at the same time.
 
-    A busy machine lets any process wait, and who waited drops what is old (``engines/duplex.py``). So a call
-    may run dry, and lose as much, for twice as long as the other did, and half a second.
+    On a busy machine any process may wait, and drops old frames after it (``engines/duplex.py``). So a call
+    may have gaps and losses of twice those of the other call, and half a second.
     """
     assert control.broken is None
     found = [

@@ -40,7 +40,7 @@ class Process:
     number: int
     generation: int
     alive: bool = True
-    unanswered: list[str] = field(default_factory=list[str])  # what it was asked when it was dead
+    unanswered: list[str] = field(default_factory=list[str])  # requests while it was dead
 
 
 @dataclass

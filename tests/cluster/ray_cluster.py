@@ -32,15 +32,15 @@ def call_sid(number: int) -> str:
 
 @dataclass
 class RayCluster:
-    """What a test needs of a cluster that runs.
+    """A running cluster.
 
     Attributes:
         program: the command.
-        address: where its gateways answer.
-        admin: where they tell of themselves.
-        control_port: where it takes ``cluster update``.
+        address: of its gateways.
+        admin: of the gateways' monitoring.
+        control_port: of ``cluster update``.
         voice: Twilio's part.
-        worker_port: that of w1.
+        worker_port: of w1.
         again: starts the command again, with the same options.
     """
 

@@ -15,7 +15,7 @@ import psutil
 
 HEAD = "127.0.0.2"
 QUICK = {
-    # What else takes half a minute: to find that a machine is gone.
+    # Detecting that a machine is gone would take 30 s otherwise.
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "1000",

@@ -132,7 +132,7 @@ async def test_refusals_are_counted_at_the_gateways() -> None:
             await phone.listen(1)
         for number in range(4, 9):
             assert "busy" in await cluster.voice.call_in(TWIML, sid(number))
-        for process in cluster.gateways():  # whichever is asked
+        for process in cluster.gateways():  # at any gateway
             await process.runs._ask_peers()
             assert by_cause(*process.runs.all_refusals().values()) == {"denied": 1, "unsigned": 1, "busy": 5}
             text = merged_metrics({}, {}, process.runs.all_refusals()).decode()
@@ -156,7 +156,7 @@ async def test_an_overloaded_cluster_reports_it(monkeypatch: pytest.MonkeyPatch)
         assert "busy" in await cluster.voice.call_in(TWIML, sid(1))
         process = cluster.gateways()[0]
         overloaded = ServerStatus(phase=Phase.READY, refusal="busy", load=LoadStatus(overloaded=True))
-        # Once the gateway has heard of it, it asks that worker no more.
+        # Once the gateway knows, it sends that worker no requests.
         process.runs.router.reports = {"w1": WorkerReport("w1", status=overloaded)}
         assert process.runs.router.no_session().cause is RefusalCause.OVERLOAD
         await process.runs._ask_peers()

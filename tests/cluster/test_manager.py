@@ -194,7 +194,7 @@ async def test_at_shutdown_running_calls_may_finish_and_new_ones_are_refused(
     await begun.wait()
     async with calling(local, 1) as phone:
         stop.receive()
-        while not (await local.worker("w1").report(PUBLIC)).closing:  # noqa: ASYNC110 - nothing tells of it
+        while not (await local.worker("w1").report(PUBLIC)).closing:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
         assert "busy" in await local.voice.call_in(TWIML, sid(2))
         await phone.say(times=4)

@@ -30,7 +30,7 @@ MAX_SECS = 3.0  # until the callers of a worker that died are led to another one
 @pytest.fixture(autouse=True)
 def _ask_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(next_step, "ASK_SECS", 60.0)
-    monkeypatch.setattr("bot.HEARD_SECS", 0.0)  # a test asks at once after the last packet
+    monkeypatch.setattr("bot.HEARD_SECS", 0.0)  # a test sends its request right after the last packet
 
 
 async def talk(phone: Phone) -> None:

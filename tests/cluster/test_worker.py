@@ -16,7 +16,7 @@ from tests.fakes.twilio_api import ACCOUNT_SID, AUTH_TOKEN, FakeTwilioApi
 
 async def _report_of_failure(worker: Worker) -> WorkerReport:
     async with asyncio.timeout(10):
-        while not (report := await worker.report(None)).over:  # noqa: ASYNC110 - a report is asked for
+        while not (report := await worker.report(None)).over:  # noqa: ASYNC110 - a report has to be requested
             await asyncio.sleep(0.01)
     return report
 

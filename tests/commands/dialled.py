@@ -25,8 +25,8 @@ class Dialled:
         run: the command.
         twilio: the account that it was placed with.
         voice: Twilio's side of the call.
-        sid: the call's.
-        form: what the account was asked for.
+        sid: the call's SID.
+        form: of the request that placed the call.
     """
 
     run: Program
@@ -62,8 +62,8 @@ async def dialled(
 
     Args:
         options: of the command.
-        environment: beside the account's.
-        elsewhere: the address on this machine of a server that answers at ``PUBLIC``; else the command does.
+        environment: in addition to the account's.
+        elsewhere: the address on this machine of a server that answers at ``PUBLIC``, if not the command.
     """
     with fake_twilio_api() as twilio:
         twilio.progress = ["queued"]

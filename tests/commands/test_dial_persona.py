@@ -27,7 +27,7 @@ FRAMES = 8
 INCOMING = "CA" + "2" * 32
 ANNA, BEN = "dadada lolo memi", "bibibi koko"  # of the syllables that the tiny tokenizer knows
 AS_ANNA, AS_BEN = CallOverrides(ANNA, "NATM0"), CallOverrides(BEN, "NATF2")
-DIFFERENT, SAME = 0.5, 0.9  # of a call's bytes; what is drawn is seeded, and sounds differ by rounding
+DIFFERENT, SAME = 0.5, 0.9  # of a call's bytes; samples are seeded, and sounds differ by rounding
 
 pytestmark = pytest.mark.slow
 
@@ -142,7 +142,7 @@ async def test_calls_answered_by_another_server_have_their_own_personas(
                 heard = await asyncio.gather(talk(dialled_phone), talk(other_phone))
             call.twilio.calls[call.sid]["status"] = "completed"
             assert await call.run.ends() == 0
-            # What one was asked for lets nobody else in with another wish.
+            # A token for one persona does not admit a call with another.
             forged = call.form["Twiml"][0].replace(ANNA, "bababa")
             async with FakeTwilioVoice(PUBLIC, local).obey(forged, call.sid) as (phone, _):
                 assert await phone.closed() == (1008, "the stream's token is not one of ours")

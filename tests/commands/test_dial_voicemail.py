@@ -123,7 +123,7 @@ async def test_a_message_is_left_after_the_tone(tiny_checkpoint: Path, tmp_path:
         assert asked(call) == PLAIN | detecting("DetectMessageEnd")
         async with await call.answered() as (phone, _):
             await talk(phone)
-            assert await amd(call, "machine_start") == 204  # its greeting still goes on
+            assert await amd(call, "machine_start") == 204  # its greeting is still playing
             await talk(phone, 10)
             assert await amd(call, "machine_end_beep") == 204
             with pytest.raises(ConnectionClosed):

@@ -64,7 +64,7 @@ def test_an_empty_setup() -> None:
 
 
 def test_a_machine_on_which_every_check_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "ANSWER_SECS", 0.1)  # what has the port does not say what it is
+    monkeypatch.setattr(line, "ANSWER_SECS", 0.1)  # the program on the port does not identify itself
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         result = doctor({"PATH": "/nonexistent", "MOSHI_ENGINE": "parrot"}, "--port", port)

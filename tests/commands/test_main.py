@@ -103,7 +103,7 @@ def test_a_command_without_its_packages_names_the_remedy() -> None:
 
 
 def test_a_python_without_the_packages_names_the_remedy() -> None:
-    told = run(python=("-S",))  # without what is installed
+    told = run(python=("-S",))  # without the installed packages
     assert told.returncode == 1
     assert "uv run bot.py, which installs them" in told.stderr
     assert "Traceback" not in told.stderr

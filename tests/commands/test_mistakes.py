@@ -25,10 +25,10 @@ class Mistake:
     """What a user types, and the words of the error.
 
     Attributes:
-        typed: behind ``uv run bot.py``; ``{}`` stands for the folder.
-        told: is in the sentence.
-        files: what is in the folder, by name.
-        environment: beside nothing at all.
+        typed: the arguments of ``uv run bot.py``; ``{}`` stands for the folder.
+        told: a part of the expected sentence.
+        files: the folder's files, by name.
+        environment: all of the environment.
     """
 
     typed: str

@@ -95,7 +95,7 @@ def test_help_is_grouped_and_hides_advanced_options() -> None:
     short, full = run("--help")[1], run("--help-all")[1]
     assert short.index("Recordings and transcripts:") < short.index("--kind") < short.index("--config")
     assert "--secret" not in short
-    assert "--help-all" in short  # nobody finds the rest without it
+    assert "--help-all" in short  # it leads to the other options
     assert full.index("--kind") < full.index("Advanced:") < full.index("--secret") < full.index("--config")
 
 

@@ -31,7 +31,7 @@ def rehearsed(report: Path, *options: str) -> tuple[str, dict[str, bool | None]]
 
 @pytest.mark.slow
 def test_with_the_embedded_engine(tmp_path: Path) -> None:
-    # The greeting takes 4 s, and what it covers of the caller's words cannot be found again.
+    # The greeting takes 4 s; the caller's words under it cannot be aligned.
     output, points = rehearsed(tmp_path, "--engine", "parrot", "--secs", "12")
     assert {passed for key, passed in points.items() if key not in BUSY} == {True}
     assert "depends on this machine's speed" in output

@@ -56,7 +56,7 @@ async def test_a_number_follows_the_tunnel_and_is_restored(
     second = await cloudflared.runs.get()
     await second.be_ready("https://other-name.trycloudflare.com")
     await logged.says("Reached at https://other-name.trycloudflare.com")
-    await serving.signal()  # in the middle of it: the number is put back all the same
+    await serving.signal()  # during the change: the number is still restored
     await serving.task
     assert twilio.number["voice_url"] == ""
 

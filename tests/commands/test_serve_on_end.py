@@ -46,7 +46,7 @@ async def test_no_report_is_lost_while_the_hook_is_down(tmp_path: Path) -> None:
                 await phone.listen(2)
                 await phone.send({"event": "stop"})
                 await phone.closed()
-            await until(lambda: len(told.bodies) == 2)  # told again after a second
+            await until(lambda: len(told.bodies) == 2)  # sent again after a second
             run.signal(signal.SIGTERM)
             assert await run.ends() == 0
             assert "did not accept" in run.said

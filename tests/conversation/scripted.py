@@ -22,7 +22,7 @@ class Behaviour:
 
     Attributes:
         answer_ms: how long after the caller's end it answers; negative: before.
-        stop_ms: how long after an interruption's start it stops; None: it speaks on.
+        stop_ms: the time from an interruption's start to its stop; None: it keeps talking.
         takes_pauses: whether it takes a pause for the end of a turn.
         stops_for_backchannels: whether "mm-hm" makes it stop.
     """

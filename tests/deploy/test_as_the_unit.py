@@ -18,7 +18,7 @@ from tests.fakes.twilio_api import FakeTwilioApi
 from tests.support.program import program
 
 USER = 65534  # nobody
-# In a mount namespace of its own, which ends with the program. $1 is this repository, $2 the tests' virtual
+# In a separate mount namespace, which ends with the program. $1 is this repository, $2 the tests' virtual
 # environment, $3 the interpreter's own folder, which may be in a home that others cannot enter, $4 the state.
 SCRIPT = """
 set -eu

@@ -129,6 +129,6 @@ async def test_an_update_refuses_no_call_and_cuts_none(tmp_path: Path) -> None:
                 assert answered[-1] == "b"
                 assert "a" in answered[:6]
                 await long_call.say(LOUD, times=8)
-                await long_call.listen(2)  # the old instance's call goes on
+                await long_call.listen(2)  # the old instance's call continues
                 assert [each.refusals.by_cause for each in (old, new)] == [{}, {}]
                 await long_call.send({"event": "stop"})

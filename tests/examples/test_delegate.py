@@ -47,7 +47,7 @@ async def test_an_answer_is_said_and_a_tool_ends_the_call(monkeypatch: pytest.Mo
         async with serving(state) as address, Phone.calling(address, start_message()) as phone:
             await phone.say(LOUD, times=30 * PACKETS_PER_FRAME)
             async with asyncio.timeout(WAIT_S):
-                while not said:  # noqa: ASYNC110 - nothing tells of it
+                while not said:  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0.01)
             assert said == ["Just after nine. "]
             await phone.say(LOUD, times=30 * PACKETS_PER_FRAME)

@@ -1,8 +1,8 @@
 """A stand-in for cloudflared: a real process that does what the test commands, at the test's time.
 
-``FakeCloudflared`` writes an executable named ``cloudflared`` and waits for the processes that are made from
-it; each reports how it was called, and then does one thing after the other as it is told. So no test waits
-for time to pass, and none depends on how fast this machine is.
+``FakeCloudflared`` writes an executable named ``cloudflared`` and waits for its processes; each reports its
+arguments, and then executes the test's commands in order. So no test waits for time to pass, and none depends
+on the machine's speed.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Run:
 
     Attributes:
         argv: its arguments.
-        config: what was in the file that it was given as its configuration.
+        config: the content of its configuration file.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -139,7 +139,7 @@ class FakeCloudflared:
 
     Attributes:
         path: the executable; its folder can be put on ``PATH``.
-        ready_at_once: whether each process gets ready without being told.
+        ready_at_once: whether each process becomes ready without a command.
     """
 
     def __init__(self, folder: Path, *, ready_at_once: bool = False) -> None:

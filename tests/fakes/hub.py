@@ -1,6 +1,6 @@
 """A Hugging Face hub on the loopback, as its documentation describes it: files of one repo, with ranges.
 
-Set ``HF_ENDPOINT`` to its ``url`` before ``huggingface_hub`` is imported: in a process of its own.
+Set ``HF_ENDPOINT`` to its ``url`` before ``huggingface_hub`` is imported, in a separate process.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class FakeHub:
 
     Attributes:
         repo: its name.
-        folder: what is in it.
+        folder: its files.
         requests: method, file and range of every request.
-        gated: whether its licence has to be accepted first, and was not.
-        break_off_after_bytes: by file, how much of it goes out before the connection breaks.
+        gated: whether its licence must be accepted first, and was not.
+        break_off_after_bytes: by file, the bytes sent before the connection breaks.
     """
 
     repo: str

@@ -19,20 +19,20 @@ class Behaviour:
 
     Attributes:
         kind: which of the three it is.
-        load_s: from the connection to the handshake (PersonaPlex: for each step of its prompts).
-        step_s: for each frame.
-        swallows: so many frames are never answered.
-        dies: in which phase it goes away: refusing the WebSocket, while the client waits, right after the
+        load_s: the time from the connection to the handshake (PersonaPlex: of each step of its prompts).
+        step_s: the time of a frame.
+        swallows: the number of first frames that are never answered.
+        dies: the phase in which it closes: refusing the WebSocket, while the client waits, right after the
             handshake, at the first frame, in the talk; or its model loop fails, and it closes normally.
-        dies_at: at which frame "talk" and "model" are.
-        silent_at: from which frame on it answers nothing any more, but hears; 0 for never.
-        handshakes: whether it ever does.
-        error: it sends this as an error message at the third frame.
-        splits: it cuts each message of audio into two.
-        garbles: it damages every tenth page, and puts bytes between pages.
-        babbles: it sends kinds that nobody needs, empty messages and text frames.
-        words: sent as text, one a frame.
-        limit_frames: it ends the call after so many (the Rust backend: 4500).
+        dies_at: the frame at which "talk" and "model" happen.
+        silent_at: the frame from which on it reads, but no longer answers; 0 for never.
+        handshakes: whether it ever sends its handshake.
+        error: sent as an error message at the third frame.
+        splits: whether it splits each message of audio into two.
+        garbles: whether it damages every tenth page, and inserts bytes between pages.
+        babbles: whether it sends unused kinds, empty messages and text frames.
+        words: sent as text, one per frame.
+        limit_frames: the number of frames after which it ends the call (the Rust backend: 4500).
     """
 
     kind: ServerKind = "kyutai"
@@ -63,8 +63,8 @@ class Visit:
         heard: its frames.
         waited: whether it had to wait for another client.
         eaten: messages that the prompts' steps swallowed.
-        persona: with which the model ran when this client's handshake was sent.
-        unknown_kinds: kinds that it sent beside audio.
+        persona: of the model when this client's handshake was sent.
+        unknown_kinds: kinds other than audio that it sent.
     """
 
     query: dict[str, str]

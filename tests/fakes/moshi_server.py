@@ -1,6 +1,6 @@
 """Servers that speak ``/api/chat`` as the three real ones do, including their peculiarities.
 
-The model is a mirror: what it hears comes back 80 ms at a time, but for the first frames, which it swallows.
+The model is a mirror: it returns its input in frames of 80 ms, except for the first ones, which it swallows.
 """
 
 from __future__ import annotations

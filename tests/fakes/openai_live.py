@@ -22,15 +22,15 @@ class FakeOpenAILive:
     """The server's behaviour, and what it got.
 
     Attributes:
-        piece_bytes: it answers in pieces of so many, whatever it was sent.
-        refuses: why it does not start the session; empty where it does.
-        hangs_up_after: so many pieces of audio; 0 for never.
-        session: how the session was to be.
+        piece_bytes: the size of its pieces of audio, whatever the size of those received.
+        refuses: why it does not start the session, or empty.
+        hangs_up_after: the number of pieces of audio after which it closes; 0 for never.
+        session: the requested configuration of the session.
         keys: the ``Authorization`` headers.
-        events: every type of event that came.
-        context: what was appended for the model to speak of.
+        events: the type of each received event.
+        context: the texts appended to the model's context.
         heard: the caller's audio, 24 kHz.
-        asked: set when there is something in the context.
+        asked: set when the context is not empty.
     """
 
     piece_bytes: int = 9602  # 200 ms and a sample: nothing that a frame of ours would fit

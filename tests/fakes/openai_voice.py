@@ -18,11 +18,11 @@ class FakeVoice:
     """The server's answers, and what it got.
 
     Attributes:
-        transcript: what it makes out of any audio.
-        answer: what the language model answers.
-        speech: 16-bit PCM, 24 kHz, for each text that is to be spoken.
-        recordings: the audio files that came to be transcribed.
-        requests: the bodies of the others.
+        transcript: of any audio.
+        answer: of the language model.
+        speech: 16-bit PCM, 24 kHz, for each text.
+        recordings: the received audio files.
+        requests: the bodies of the other requests.
         url: for ``base_url``.
     """
 

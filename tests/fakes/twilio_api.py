@@ -1,8 +1,8 @@
 """A stand-in for Twilio's REST API: a real HTTP server, for Twilio's real client.
 
 Written from the documented requests and answers (and the examples in twilio-python's own tests) of the
-resources that we use: accounts, calls, incoming phone numbers. Nothing in it moves by itself: a call goes
-through the statuses that the test lists, one further for each time it is asked for.
+resources that we use: accounts, calls, incoming phone numbers. Nothing changes by itself: a call advances to
+the next of the statuses that the test lists with each request for it.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ class FakeTwilioApi:
     """The account's state. Tests read and write it directly.
 
     Attributes:
-        progress: the statuses that the next calls go through, the last of which stays.
-        on_call: is told of each call that is placed, in the server's thread, after the answer was sent.
-        on_redirect: is told of each call that is led elsewhere, there too, before the answer is sent.
-        on_failure: is called before each answer that ``fail`` has asked for, there too.
+        progress: the successive statuses of the next calls, the last of which stays.
+        on_call: called for each placed call, in the server's thread, after the response was sent.
+        on_redirect: called for each redirected call, in that thread, before the response is sent.
+        on_failure: called before each response that ``fail`` has requested, in that thread.
     """
 
     url: str = ""

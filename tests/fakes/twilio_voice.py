@@ -1,7 +1,7 @@
 """Twilio's part in a call, from the webhook to the last status: requests TwiML, executes it, opens the
 stream.
 
-Signs as Twilio does, for the public URL that it was told; a route says where that URL leads on this machine.
+It signs as Twilio does, for the given public URL; a route maps that URL to an address on this machine.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class FakeTwilioVoice:
 
     Documented: the webhooks' forms and signatures, a stream's messages, ``<Parameter>``, what ``after`` says
     of a stream that the server has closed, and that ``calls(SID).update(twiml=…)`` replaces what a live call
-    does. Second hand: without TwiML behind ``<Connect>`` the call ends. Assumed: that a reset or a lost
-    connection leads to the next verb as well, at once, and that URLs are signed without their fragment.
+    does. From other sources: without TwiML behind ``<Connect>`` the call ends. Assumed: that a reset or a
+    lost connection leads to the next verb as well, at once, and that URLs are signed without their fragment.
 
     Args:
         public: the public base URL, ``https://…``.
-        local: where it leads, ``127.0.0.1:PORT``.
-        workers: where other host names lead to which TwiML may send streams.
+        local: the address that it leads to, ``127.0.0.1:PORT``.
+        workers: the addresses of other host names in streams' URLs.
     """
 
     def __init__(self, public: str, local: str, workers: Mapping[str, str] | None = None) -> None:
@@ -88,12 +88,12 @@ class FakeTwilioVoice:
     async def after(self, twiml: str, call_sid: str, caller: str = CALLER) -> str:
         """Continue after ``<Connect>``: request the URL of its ``<Redirect>``; return the TwiML.
 
-        Documented: Twilio goes on with the TwiML behind ``<Connect>`` when the server has closed the stream
-        (error 31921), a URL's fragment is never sent, and ``rc`` in it asks again. Assumed: that it does the
+        Documented: Twilio continues with the TwiML behind ``<Connect>`` when the server has closed the stream
+        (error 31921), a URL's fragment is never sent, and ``rc`` in it retries. Assumed: that it does the
         same after a reset or a lost connection (31901, 31903), and signs the URL without its fragment.
 
         Raises:
-            HungUp: when nothing follows.
+            HungUp: if nothing follows.
         """
         redirect = ET.fromstring(twiml).find("Redirect")  # noqa: S314 - our own server's
         if redirect is None or redirect.text is None:
@@ -121,14 +121,14 @@ class FakeTwilioVoice:
         """Execute the TwiML: connect a stream; return its phone, and the URL of its statuses.
 
         Raises:
-            Rejected: when it says so.
+            Rejected: if it contains ``<Reject>``.
         """
         response = ET.fromstring(twiml)  # noqa: S314 - our own server's
         assert response.tag == "Response"
         if response[0].tag == "Hangup":
             raise HungUp
         verb = response[0]
-        if verb.tag == "Say" and len(response) > 1:  # heard before what follows
+        if verb.tag == "Say" and len(response) > 1:  # played before the next verb
             verb = response[1]
         if verb.tag == "Reject":
             raise Rejected(verb.attrib["reason"])

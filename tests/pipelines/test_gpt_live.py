@@ -37,7 +37,7 @@ async def calling(
 
 
 async def speak(phone: Phone, packets: int) -> None:
-    with contextlib.suppress(ConnectionClosed):  # what it was closed with, the test asks itself
+    with contextlib.suppress(ConnectionClosed):  # the test reads the close code itself
         for _ in range(packets):
             await phone.say(g711.encode(pcm.to_bytes(TONE)))
             await asyncio.sleep(0.005)
@@ -52,7 +52,7 @@ async def test_a_whole_call(monkeypatch: pytest.MonkeyPatch) -> None:
             (call,) = state.calls.running
             await phone.send({"event": "stop"})
             assert await phone.closed() == (1000, "the caller hung up")
-        # It was told who it is, and asked to speak first.
+        # It got its instructions, and the request to speak first.
         assert fake.keys == [f"Bearer {KEY}"]
         assert fake.session["model"].startswith("gpt-live")
         assert fake.session["instructions"] == INSTRUCTIONS

@@ -84,7 +84,7 @@ def test_each_packet_is_one_frame_and_marks_are_sent() -> None:
     transport, _ = call(FakeSession(), caller_frames(speech(1.6)))
     assert [len(frame.mulaw) for frame in transport.sent_of(MulawOutputFrame)] == [640] * 20
     assert transport.sent_of(MarkOutputFrame)
-    assert transport.sent_of(MulawInputFrame) == []  # nobody hears themselves but by the engine
+    assert transport.sent_of(MulawInputFrame) == []  # only the engine returns the caller's audio
 
 
 def test_speech_is_enclosed_by_frames_and_its_words_come_with_it() -> None:

@@ -99,7 +99,7 @@ def bot(text: str) -> DuplexStep:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110 - nothing tells of it
+        while not condition():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
 
 

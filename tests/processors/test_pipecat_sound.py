@@ -220,7 +220,7 @@ def background(path: Path) -> TransportParams:
 def test_soundfile_mixer_under_continuous_speech(tmp_path: Path) -> None:
     heard, socket = call(lambda t: phone_line(t, Talker([(16, 18)])), 21, params=background(tmp_path))
     assert strength(heard[130_400:140_800], 400) == pytest.approx(0.3, rel=0.1)
-    # A tone of whole periods a second, so that its repeats are one tone: it is there all the time, and once.
+    # A tone of whole periods a second, so that its repeats are one tone: it is heard all the time, and once.
     assert strength(heard[130_400:140_800], 1_000) == pytest.approx(0.15, rel=0.1)
     assert strength(heard[152_000:160_000], 1_000) == pytest.approx(0.15, rel=0.1)
     late_s = [one.heard_sample / 8_000 - one.arrived_s for one in socket.playback.segments]

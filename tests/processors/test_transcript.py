@@ -32,7 +32,7 @@ class Clock:
 def test_the_caller_s_words_have_the_time_at_which_they_were_said() -> None:
     clock, transcript, words = Clock(), Transcript(), WordFrames()
     transcriber = Transcriber(transcript, clock)
-    clock.now_s = 50.25  # the first frame came so long after the call's start, less its own 80 ms
+    clock.now_s = 50.25  # the first frame's delay after the call's start, less its own 80 ms
     steps = [
         (3.0, DuplexStep(None, " Hello")),
         (3.2, DuplexStep(None, "", caller_text=(CallerText(" Good", 2.0), CallerText(" day", 2.4)))),

@@ -183,7 +183,7 @@ def test_bot_frames_frame_continuous_speech() -> None:
         ]
         assert [type(one) for one in kinds] == [BotStartedSpeakingFrame, BotStoppedSpeakingFrame]
         assert len(seen.of(BotSpeakingFrame)) in range(2, 4)
-    # What was heard goes on as PCM, for a recorder behind the transport.
+    # Played audio is passed on as PCM, for a recorder behind the transport.
     sent = b"".join(one.audio for one in after.of(SpeechOutputAudioRawFrame))
     assert loud_s(pcm.to_float(sent)) == pytest.approx(2, abs=0.06)
 

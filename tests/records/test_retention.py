@@ -57,7 +57,7 @@ def test_a_file_that_cannot_be_deleted_does_not_block_others(tmp_path: Path, log
     for name in (old[0], old[2], old[4]):
         (tmp_path / name).touch()
     for name in (old[1], old[3]):
-        (tmp_path / name).mkdir()  # an entry that unlink refuses, wherever it stands among the others
+        (tmp_path / name).mkdir()  # an entry that unlink refuses, at any position
     delete_expired([tmp_path], NOW, 7)
     assert names(tmp_path) == [old[1], old[3]]
     assert f"2 old files in {tmp_path} could not be deleted: " in logged.text

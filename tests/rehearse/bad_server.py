@@ -20,15 +20,15 @@ class BadServer:
     """Mirrors each packet.
 
     Attributes:
-        delay_s: by how much each answer is held back.
+        delay_s: the delay of each answer.
         say: whether the webhook has a <Say> first.
         leaks: whether sessions stay open.
         breaks_after: packets after which it closes the socket.
         refuses: whether it closes each stream at once, as busy.
         stays: whether it leaves the socket open after stop.
-        extra: fields that Twilio does not know, in each message.
-        tokens: those that streams have shown.
-        echoed: marks that came back.
+        extra: undocumented fields in each message.
+        tokens: of the streams.
+        echoed: the acknowledged marks.
     """
 
     delay_s: float = 0.0

@@ -30,10 +30,10 @@ class Conversed:
     """The results.
 
     Attributes:
-        reviewed: judged afterwards, by what was said and what the ear got.
-        scenes: that were played.
+        reviewed: the review after the call, of the audio sent and heard.
+        scenes: played.
         state: of the server after the call.
-        both: int16 ``[n, 2]``: what was said and heard.
+        both: the audio sent and heard, int16 ``[n, 2]``.
     """
 
     reviewed: Reviewed

@@ -53,4 +53,4 @@ def test_the_skew_of_a_slow_clock() -> None:
     lags = np.arange(100, dtype=np.float64) * (PHONE_FRAME_SAMPLES * 0.01)
     lags[::7] = np.nan
     assert Alignment(lags, np.ones(100)).clock_skew == pytest.approx(0.01)
-    assert Alignment(lags[:20], np.ones(20)).clock_skew == 0.0  # too short to tell
+    assert Alignment(lags[:20], np.ones(20)).clock_skew == 0.0  # too short to decide

@@ -43,7 +43,7 @@ async def test_each_fault_of_a_real_server_fails_its_own_criterion() -> None:
     assert good.tokens == ["t1"]
     assert good.echoed == ["tenth"]
     assert bad.sessions == 1
-    # What came, not what the ear made of it: a machine that stumbles puts gaps between.
+    # The audio received, not as it was played: a busy machine inserts gaps.
     assert b"".join(segment.mulaw for segment in well.record.ear.segments).count(said[5000:5640]) == 1
     points = {point.key: point for point in ill.points}
     assert points["own_voice"].figure == "<Say> speaks first"

@@ -53,4 +53,4 @@ async def test_the_request_is_signed_for_the_public_url() -> None:
         with pytest.raises(NoWebhook, match="answers 404"):
             await ask_webhook(str(server.make_url("/elsewhere")), "CA1")
     with pytest.raises(NoWebhook, match="there is no webhook"):
-        await ask_webhook(url, "CA1")  # nobody answers any more
+        await ask_webhook(url, "CA1")  # no server answers any more

@@ -34,7 +34,7 @@ async def test_its_result_may_be_ignored() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     go_on.set()
-    await in_daemon_thread(lambda: None, "another")  # the first has told nobody, and harmed nobody
+    await in_daemon_thread(lambda: None, "another")  # the first result was ignored, and had no effect
 
 
 def test_the_process_does_not_wait_for_it() -> None:

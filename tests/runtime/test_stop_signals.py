@@ -45,7 +45,7 @@ async def test_a_late_forwarded_signal_does_not_interrupt_the_shutdown() -> None
         await stop.stop_requested.wait()
     os.kill(os.getpid(), signal.SIGINT)
     await asyncio.sleep(REPEAT_SECS)
-    with pytest.raises(KeyboardInterrupt):  # what it did before
+    with pytest.raises(KeyboardInterrupt):  # its default effect
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     signal.signal(signal.SIGINT, before)

@@ -78,7 +78,7 @@ async def test_it_opens_and_closes(cloudflared: FakeCloudflared, monkeypatch: py
     assert run.config == ""
     await run.log(f"INF |  {URL}  |")
     assert not starting.done()
-    assert urls.all == []  # a URL alone is not enough: nobody could be reached there yet
+    assert urls.all == []  # a URL alone is not enough: it does not lead here yet
     await run.be_ready(url=None)
     await starting
     assert urls.all == [URL]

@@ -82,7 +82,7 @@ async def test_a_frozen_process_gives_one_more_period(freeze: Callable[[], None]
     freeze()
     await asyncio.sleep(SECS / 4)
     assert (rescued.expired, hung.expired) == (0, 0)
-    rescued.watchdog.stop()  # it has done meanwhile what it was to do
+    rescued.watchdog.stop()  # it has done its work meanwhile
     await asyncio.sleep(3 * SECS)
     assert (rescued.expired, hung.expired) == (0, 1)
 

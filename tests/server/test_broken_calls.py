@@ -69,7 +69,7 @@ async def test_many_broken_calls_free_everything(
     twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(next_step, "ASK_SECS", 1.0)
-    monkeypatch.setattr("bot.HEARD_SECS", 0.0)  # a test asks at once after the last packet
+    monkeypatch.setattr("bot.HEARD_SECS", 0.0)  # a test sends its request right after the last packet
     dice, engine, process = random.Random(24), TalkingEngine(capacity=CALLS), psutil.Process()
     made = Line(twilio, engine, resume_secs=2.0, silence_secs=0, mute_secs=0)
     made.state.settings = replace(made.state.settings, taps=TapOptions(record=tmp_path, meter=False))
@@ -95,7 +95,7 @@ async def test_many_broken_calls_free_everything(
 
         await asyncio.gather(*(in_turn(number) for number in range(CALLS)))
         await asyncio.wait_for(calls.wait_until_idle(), 60)
-        await until(lambda: not line.state.next_steps.broken_off())  # those that are told by REST
+        await until(lambda: not line.state.next_steps.broken_off())  # those redirected by REST
         watching.cancel()
         assert max(most.values()) == 1
         assert len(most) == CALLS

@@ -179,7 +179,7 @@ async def test_a_persona_that_the_token_does_not_vouch_for_is_refused() -> None:
         start = start_message(parameters={"token": token, "persona": "You are a thief."})
         async with Phone.calling(address, start) as phone:
             assert await phone.closed() == (1008, "the stream's token is not one of ours")
-    start = start_message(parameters={"persona": "ben"})  # who needs no token may ask for nothing
+    start = start_message(parameters={"persona": "ben"})  # a stream without a token cannot request anything
     async with (
         serving(ServerState(engine, personas=PERSONAS)) as address,
         Phone.calling(address, start) as phone,

@@ -38,7 +38,7 @@ class Typed(Program):
 class Clone:
     """A copy of the files known to git, with uncommitted changes, and an empty home.
 
-    Packages come from the environment of the tests: uv is told to install nothing.
+    Packages come from the environment of the tests: uv installs nothing.
 
     Args:
         folder: for both.
@@ -63,7 +63,7 @@ class Clone:
             "UV_PROJECT_ENVIRONMENT": sys.prefix,
             "UV_NO_SYNC": "1",
             "UV_OFFLINE": "1",
-            "HF_ENDPOINT": "http://127.0.0.1:9",  # nobody listens there
+            "HF_ENDPOINT": "http://127.0.0.1:9",  # no server listens there
             "MOSHI_PORT": "0",
         }
 
@@ -74,8 +74,8 @@ class Clone:
         """Type a command into a shell there; kill what still runs of it at the end.
 
         Args:
-            command: as it is printed.
-            environment: what stands in for what a test cannot have.
+            command: as printed.
+            environment: replaces what a test cannot have.
             programs: folders of programs, before all others.
         """
         terminal, keyboard = pty.openpty()

@@ -37,10 +37,10 @@ class FirstHour:
     """One command, and the fixtures that it may use.
 
     Attributes:
-        command: as it is printed.
+        command: as printed.
         clone: where it is typed.
         folder: of this test.
-        fixture: gives a fixture of pytest's by its name.
+        fixture: returns a pytest fixture by its name.
     """
 
     command: str

@@ -11,7 +11,7 @@ class Laters:
     """Records delayed callbacks, and runs them when the test says so.
 
     Attributes:
-        secs: the pauses that were asked for, in order.
+        secs: the requested pauses, in order.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """A stranger who floods the server from a separate process, over real sockets.
 
-``python -m tests.support.floods KIND HOST:PORT --connections 16 --secs 5`` sends as fast as it is taken, and
-connects again whenever it is cut off. It prints how many connections and bytes that took.
+``python -m tests.support.floods KIND HOST:PORT --connections 16 --secs 5`` sends as fast as the server reads,
+and connects again whenever it is cut off. It prints the numbers of connections and bytes.
 """
 
 from __future__ import annotations

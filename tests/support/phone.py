@@ -55,7 +55,7 @@ async def serving(line: ServerState, port: int = 0) -> AsyncIterator[str]:
 async def serving_app(config: uvicorn.Config, port: int = 0) -> AsyncIterator[str]:
     """Serve any app on a port of this machine (0: a free one); yield ``127.0.0.1:PORT``."""
     listener = listen("127.0.0.1", port)
-    listener.listen()  # uvicorn would, a moment later: who connects now waits
+    listener.listen()  # uvicorn would do it later: connections wait from now on
     server = uvicorn.Server(config)
     running = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
@@ -84,7 +84,7 @@ class Phone:
         cls, address: str, start: dict[str, Any] | None = None, path: str = "/stream"
     ) -> AsyncIterator[Phone]:
         """Connect and send the first messages of a call."""
-        # Without a limit: what nobody has read would hold up the other side's close, for 10 s.
+        # Without a limit: unread messages would delay the other side's close by 10 s.
         async with connect(f"ws://{address}{path}", max_queue=None) as socket:
             start = start or start_message()
             phone = cls(socket, start["streamSid"])

@@ -6,7 +6,7 @@ import secrets
 import socket
 from contextlib import ExitStack
 
-_LOWEST, _HIGHEST = 20_000, 32_000  # below those that systems give out by themselves, to whoever asks next
+_LOWEST, _HIGHEST = 20_000, 32_000  # below the ephemeral ports, which any program may get
 
 
 def free_ports(count: int = 1) -> int:

@@ -20,7 +20,7 @@ class Program:
     """A running ``uv run bot.py …``.
 
     Attributes:
-        said: everything that it wrote so far, stdout and stderr together.
+        said: all output so far, stdout and stderr together.
     """
 
     def __init__(self, process: Process) -> None:
@@ -71,7 +71,7 @@ async def program(
     *arguments: str,
     environment: Mapping[str, str],
     python: Sequence[str] = (str(ROOT / "bot.py"),),
-    folder: str = "/",  # a .env of whoever runs the tests is not found from there
+    folder: str = "/",  # the .env of the user who runs the tests is not found from there
     interpreter: str = sys.executable,
 ) -> AsyncIterator[Program]:
     """Run the program with this environment only; kill it at the end if it still runs.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 TEXT, CONTINUATION, PING = 0x1, 0x0, 0x9
-_MASK = b"\0\0\0\0"  # allowed, and leaves the payload as it is
+_MASK = b"\0\0\0\0"  # allowed, and leaves the payload unchanged
 _READ_BYTES = 4_096
 
 
@@ -74,7 +74,7 @@ async def raw_socket(address: str, *, receive_bytes: int = 4_096) -> AsyncIterat
 
     Args:
         address: where the server listens.
-        receive_bytes: how much the system may take in for a peer who does not read.
+        receive_bytes: the size of the receive buffer of a peer that does not read.
     """
     host, _, port = address.rpartition(":")
     sock = socket.socket()

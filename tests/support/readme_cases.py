@@ -1,7 +1,7 @@
 """How each command that README.md prints is run as printed, and what it must show.
 
-What a case puts in place of something that a test cannot have (an account, a tunnel, an accelerator, weights)
-comes by the environment, by ``.env`` or by files, so that the command stays as it is.
+A case replaces what a test cannot have (an account, a tunnel, an accelerator, weights) through the
+environment, ``.env`` or files, so that the command itself is unchanged.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ async def finds_everything(hour: FirstHour) -> None:
     assert "ok    credentials  a full account" in lines
     assert "ok    number       goes to nowhere now; it will ring here while this program runs" in lines
     assert lines[-1] == "A call would work."
-    # docs/number.md prints what it says on a Mac, line by line.
+    # docs/number.md prints its output on a Mac, line by line.
     (printed,) = [text for language, text in blocks(NUMBER_PAGE) if "bot.py doctor" in text]
     assert [line[6:19] for line in lines[:-1]] == [line[9:22] for line in printed.splitlines()[1:-1]]
 
@@ -150,7 +150,7 @@ async def calls_somebody(hour: FirstHour) -> None:
 async def fetches_and_measures(hour: FirstHour) -> None:
     """``download``, and the ``bench`` below it, which uses the downloaded files.
 
-    A tiny model of the hub's stands in for Kyutai's, whose sizes are known and would be missed.
+    A tiny model on a local hub replaces Kyutai's, whose known sizes are not checked.
     """
     repo = "somebody/moshi-tiny"
     checkpoint = write_tiny_checkpoint(
@@ -194,7 +194,7 @@ async def hears_the_caller_s_words(hour: FirstHour) -> None:
 async def looks_for_the_server(hour: FirstHour) -> None:
     """No machine of that name exists here, and the program reports it.
 
-    That calls are answered by servers elsewhere is shown in tests/test_servers_elsewhere.py.
+    tests/test_servers_elsewhere.py covers calls answered by remote servers.
     """
     told = await hour.told(code=2)
     assert told.splitlines()[-1].startswith("Error: Server gpu-1:8998 cannot be reached (")

@@ -20,7 +20,7 @@ _LOUD = 0.008  # of a slice's RMS
 _SLICE = SAMPLE_RATE_HZ // 200  # 5 ms
 _SLICE_S = _SLICE / SAMPLE_RATE_HZ
 _MAX_PAUSE_S = 1.6
-_REST_S = 0.1  # a clip of which so much is still to come is not over
+_REST_S = 0.1  # a clip with at least this much left is not over
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Behaviour:
     """The engine's turn-taking.
 
     Attributes:
-        answer_ms: how long after the caller's end it begins to answer.
-        stop_ms: after how long of an interruption it stops; None: it speaks on.
-        takes_pauses: whether it takes every silence for the end of a turn.
+        answer_ms: the time from the caller's end to its answer.
+        stop_ms: the length of an interruption after which it stops; None: it keeps talking.
+        takes_pauses: whether it treats every silence as the end of a turn.
         stops_for_backchannels: whether it stops for whatever it hears.
         greets: whether it speaks first.
         answers: whether it answers at all.
-        answers_asides: whether it answers what is said softly, to somebody else.
+        answers_asides: whether it answers soft speech to another person.
     """
 
     answer_ms: float = 240.0
@@ -68,7 +68,7 @@ class ScriptedSession(duplex.DuplexSession):
         self._turn: list[float] = []  # the level of each slice
         self._asked_at_s, self._is_going_on = -1.0, False
         self._speaking = _voice("question-1") if engine.behaviour.greets else np.zeros(0, np.float32)
-        self._said = 0  # of what it is saying
+        self._said = 0  # of its current speech
         self._starts_at_s: float | None = None
         self._stops_at_s: float | None = None
         self._overlapped = False
@@ -106,7 +106,7 @@ class ScriptedSession(duplex.DuplexSession):
                 self._turn_begin_s = None
             return
         if not how.answers or is_aside or (self._is_speaking and self._stops_at_s is None):
-            if silent_s > 0.5:  # it may go on louder
+            if silent_s > 0.5:  # it may become louder
                 self._turn_begin_s = None
             return
         self._starts_at_s = self._last_loud_s + how.answer_ms / 1000  # unless the caller speaks on

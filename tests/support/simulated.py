@@ -1,7 +1,7 @@
 """A call in simulated time: the real server, pipeline and serializer over a WebSocket without a socket.
 
-The event loop's clock jumps to the next timer whenever there is nothing to do, so minutes of a call pass in
-as long as its work takes, and nothing depends on how fast this machine is.
+The event loop's clock jumps to the next timer whenever there is nothing to do, so minutes of a call take only
+the time of its work, and nothing depends on the machine's speed.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ PACKET_BYTES = 160
 
 
 class SimulatedPhone:
-    """Twilio's part in a call: sends 20 ms packets on time, plays what comes, echoes marks.
+    """Twilio's part in a call: sends 20 ms packets on time, plays audio, returns marks.
 
     Args:
         app: the server.
         start: the start message, as ``tests.support.phone.start_message`` writes it.
-        room: what the phone adds to what is said, such as an echo.
+        room: what the phone adds to its microphone's signal, such as an echo.
 
     Attributes:
-        playback: what the ear hears.
-        sent: what the phone sent, µ-law.
+        playback: the audio as it is heard.
+        sent: the phone's audio, µ-law.
         closed: the message by which the server closed the socket, if it did.
     """
 
@@ -66,8 +66,8 @@ class SimulatedPhone:
         """Speak (8 kHz), hang up, and return the audio heard (8 kHz, on the same clock).
 
         Args:
-            samples: what is said.
-            late_s: for each packet how late it leaves; none are late where it says nothing.
+            samples: the caller's speech.
+            late_s: the delay in sending each packet; without a value a packet is on time.
         """
         loop = asyncio.get_running_loop()
         began_s = loop.time()

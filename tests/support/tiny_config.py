@@ -18,7 +18,7 @@ def tiny_config(
 ) -> dict[str, Any]:
     """Return a ``config.json`` for a model that steps in milliseconds on any CPU.
 
-    With Mimi, ``card`` and ``codebooks`` must be left as they are; without it, fewer are faster.
+    With Mimi, keep the defaults of ``card`` and ``codebooks``; without it, fewer are faster.
 
     Args:
         dim: of both transformers, a multiple of 32.

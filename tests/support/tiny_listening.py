@@ -1,7 +1,7 @@
 """A tiny speech-to-text model of Kyutai's kind, with random values from numpy, the same on every machine.
 
-``listening_golden.json`` beside the tests holds what Kyutai's PyTorch code makes of it; this writes it anew,
-in an environment of its own (``pip install torch==2.13.0 moshi==0.2.13 numpy``), from the repository's root:
+``listening_golden.json`` beside the tests holds the output of Kyutai's PyTorch code; this writes it again, in
+a separate environment (``pip install torch==2.13.0 moshi==0.2.13 numpy``), from the repository's root:
 ``python -m tests.support.tiny_listening``.
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from moshi_phone.commands.random_model import write_tiny_tokenizer
 
-_ENDING = 6  # one piece of so many ends a sentence: a line of one or two seconds
+_ENDING = 6  # one in this many pieces ends a sentence: lines of one or two seconds
 
 
 def with_sentences(model: Path, folder: Path) -> Path:

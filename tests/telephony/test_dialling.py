@@ -57,7 +57,7 @@ async def test_a_call_that_is_answered(call: Call, twilio: FakeTwilioApi) -> Non
     assert (form["Timeout"], form["TimeLimit"]) == (["30"], ["3600"])
     assert form["StatusCallback"] == ["https://phone.example.com/status"]
     assert 'url="wss://phone.example.com/stream"' in form["Twiml"][0]
-    assert [one.method for one in twilio.requests[1:]] == ["GET"] * 5  # nobody hung up
+    assert [one.method for one in twilio.requests[1:]] == ["GET"] * 5  # neither side hung up
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ async def test_twilio_stays_unavailable(call: Call, twilio: FakeTwilioApi) -> No
     twilio.fail(503, times=1000, only="GET")
     with pytest.raises(TwilioError, match="an error of its own"):
         await call.dial()
-    assert twilio.calls[SID]["status"] == "completed"  # hung up: nobody follows it any more
+    assert twilio.calls[SID]["status"] == "completed"  # hung up, because its status is unknown from now on
 
 
 def test_the_token_is_valid_as_long_as_the_phone_may_ring() -> None:

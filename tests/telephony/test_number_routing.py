@@ -58,7 +58,7 @@ async def test_a_reopened_tunnel(
     assert twilio.number["voice_url"] == NEXT
     await pointer.restore()
     assert twilio.number["voice_url"] == BEFORE
-    await pointer.point(NEXT)  # the tunnel goes on while the last calls finish
+    await pointer.point(NEXT)  # the tunnel stays open while the last calls finish
     assert twilio.number["voice_url"] == BEFORE
 
 

@@ -68,7 +68,7 @@ async def test_two_callers_in_one_second(server: WebhookServer) -> None:
     server.line.clock = lambda: now
     assert "<Connect>" in (await server.post("/twiml"))[1]
     assert "<Reject" in (await server.post("/twiml", CallSid="CA" + "2" * 32))[1]
-    assert "<Connect>" in (await server.post("/twiml"))[1]  # Twilio asks again about the first
+    assert "<Connect>" in (await server.post("/twiml"))[1]  # Twilio repeats the first one's webhook
     server.line.clock = lambda: now + HOLD_SECS
     assert "<Connect>" in (await server.post("/twiml", CallSid="CA" + "3" * 32))[1]
 

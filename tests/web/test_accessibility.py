@@ -90,7 +90,7 @@ async def test_both_speakers_and_choices() -> None:
         await expect(page.get_by_role("listitem")).to_have_text(["0:00ParrotHello!", "0:01YouHi."])
         await expect(page.get_by_label("Voice")).to_be_disabled()
         assert await violations(page) == []
-        # On a phone there is no room for a sentence beside the name of who says it.
+        # A phone's screen has no room for a sentence beside its speaker's name.
         await page.set_viewport_size({"width": 320, "height": 700})
         box = await page.get_by_text("Hello!").bounding_box()
         assert box is not None

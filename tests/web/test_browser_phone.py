@@ -26,7 +26,7 @@ from tests.web.browser import ALLOWED, PATIENCE_MS, browsing, speaking, state
 
 _NUMBER = re.compile(r"[0-9]+")
 RATE_HZ = 8000
-GREETING_S = 4.5  # while the parrot greets, the caller's own words cannot be told from it
+GREETING_S = 4.5  # during the parrot's greeting, the caller's words cannot be told from it
 
 pytestmark = pytest.mark.browser
 

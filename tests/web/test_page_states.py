@@ -87,7 +87,7 @@ async def test_a_server_that_closes_and_returns() -> None:
             await page.get_by_role("button", name="Call").click()
             await state(page, "call", "talking")
             await expect(words).to_contain_text("parrot")
-            # While it drains, the call goes on, and so does what the page shows of it.
+            # While it drains, the call continues, and so do the page's updates.
             first.calls.closing = "the line is shutting down"
             await state(page, "server", "closing")
             await expect(words).to_contain_text("say it back to you.")

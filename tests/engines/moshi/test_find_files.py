@@ -33,7 +33,7 @@ REPO = "somebody/moshi-tiny"
 FILES = [CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME, WEIGHTS_NAME]
 
 
-CLOSED = "http://127.0.0.1:9"  # nobody listens there
+CLOSED = "http://127.0.0.1:9"  # no server listens there
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_resumes_an_interrupted_download(
 ) -> None:
     fill_cache(tmp_path / "cache", own_checkpoint, [CONFIG_NAME, MIMI_NAME, TOKENIZER_NAME])
     monkeypatch.setattr("time.sleep", lambda _: None)  # the hub's client waits between its own tries
-    monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # what it writes at a time
+    monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # the size of a write
     hub.break_off_after_bytes[WEIGHTS_NAME] = 5000
     assert f"{WEIGHTS_NAME} of {REPO} is not in the cache, and fetching it failed" in complaint(REPO)
     hub.break_off_after_bytes.clear()

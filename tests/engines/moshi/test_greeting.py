@@ -123,4 +123,4 @@ def test_a_stop_interrupts_the_recording(codecs: CallCodecs, tmp_path: Path) -> 
         GreetingRecorder(asked.options, asked.model, asked.sampling, codecs, asked.tokenizer, stop).record(
             None, lambda _: None
         )
-    assert codecs.is_ready  # what it took is given back
+    assert codecs.is_ready  # its codec is returned

@@ -17,7 +17,7 @@ from moshi_phone.engines.moshi.model.sampling import GREEDY
 from moshi_phone.engines.moshi.model_thread import Batch, Job, JobQueue, ModelThread
 from tests.support.tiny_moshi import tiny_lm
 
-WAIT_S = 30.0  # for what comes at once on any machine
+WAIT_S = 30.0  # for events that are immediate on any machine
 
 
 class Clock:
@@ -103,7 +103,7 @@ def test_a_hung_thread_is_abandoned(thread: ModelThread, clock: Clock) -> None:
     clock.now_s = 3.0
     assert thread.abandon_if_hung()
     assert [str(error) for error in hung.errors] == ["a step took more than 3 s"]
-    after = waiting.result(WAIT_S)  # the queue goes on
+    after = waiting.result(WAIT_S)  # the queue continues
     assert not thread.abandon_if_hung()
     hung.let_go.set()
     assert hung.left.wait(WAIT_S)
@@ -125,7 +125,7 @@ def test_a_job_gets_one_more_period_after_a_freeze(thread: ModelThread, clock: C
     hung = Hung(thread)
     clock.now_s = 0.08
     assert not thread.abandon_if_hung()
-    clock.now_s = 12.0  # nobody has looked for so long: the process was frozen
+    clock.now_s = 12.0  # no check for that long: the process was frozen
     assert not thread.abandon_if_hung()
     clock.now_s = 14.9
     assert not thread.abandon_if_hung()

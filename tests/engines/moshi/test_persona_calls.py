@@ -178,7 +178,7 @@ async def test_the_default_persona_s_greeting_is_recorded_once(tiny_personaplex:
         session = engine.open_session()
         assert words in text_of(await talk(session, len(recorded), until_said=words))
         await session.close()
-        other = engine.open_session(BEN)  # another voice cannot say what was recorded in the default's
+        other = engine.open_session(BEN)  # another voice cannot use the default voice's recording
         assert words in text_of(await talk(other, 40, until_said=words))
         await other.close()
     finally:

@@ -39,7 +39,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(repo: Path, tmp_path: Path) -> Path:
-    """A copy of its own for each test."""
+    """A separate copy for each test."""
     return Path(shutil.copytree(repo, tmp_path / "nvidia"))
 
 
@@ -64,7 +64,7 @@ def test_a_folder_is_converted_once(folder: Path) -> None:
     assert any(line.startswith("Converting model.safetensors to 0.0 GB") for line in lines)
     Files().load(found, lambda _: None)
     lines.clear()
-    (folder / "model.safetensors").unlink()  # 16.7 GB that nobody needs any more
+    (folder / "model.safetensors").unlink()  # 16.7 GB, no longer needed
     assert find(folder, lines) == found
     assert lines == [f"Moshi's weights come from {folder}."]
 

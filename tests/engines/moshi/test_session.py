@@ -146,7 +146,7 @@ async def test_unread_steps_are_bounded(thread: ModelThread) -> None:
     fed = UNREAD_STEPS + 10
     for number in range(fed):
         line.session.feed(frame(number))
-        while line.session._stages._backlog.frames:  # noqa: ASYNC110 - nothing tells of steps that nobody reads
+        while line.session._stages._backlog.frames:  # noqa: ASYNC110 - there is no event for unread steps
             await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert line.session.backlog_frames == len(line.session._steps) == UNREAD_STEPS

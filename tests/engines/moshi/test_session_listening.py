@@ -105,7 +105,7 @@ async def test_the_caller_s_words_come_with_the_steps_and_their_own_time(
     assert line.session._listener is not None
     line.session._listener._step_s = lambda: 0.0  # type: ignore[method-assign] # however slow this machine is
     steps = []
-    for number in range(STEPS + 1):  # what is heard last comes with the next step
+    for number in range(STEPS + 1):  # the last words come with the next step
         line.session.feed(frame(number))
         steps.append(await line.step())
         await spare_time(line)
@@ -137,7 +137,7 @@ async def test_no_word_is_lost_when_the_caller_hangs_up_after_the_last_one(
         steps.append(await line.step())
         if number < STEPS - 5:  # the last ones wait
             await spare_time(line)
-    line.session.feed(frame(STEPS))  # whose step nobody reads
+    line.session.feed(frame(STEPS))  # its step is not read
     last = await line.session.finish_listening()
     line.session.feed(frame(STEPS + 1))  # too late
     await line.session.close()

@@ -149,7 +149,7 @@ async def test_unsupported_and_risky_options_are_reported() -> None:
         assert "s3cret" not in text
 
 
-# Who gets a call.
+# The server that gets a call.
 
 
 async def test_the_capacity_is_the_sum_of_the_available_servers() -> None:
@@ -223,7 +223,7 @@ async def test_without_its_server_the_engine_is_busy() -> None:
                 engine.open_session()
 
 
-# What is wrong is said at once.
+# Errors are reported at once.
 
 
 @pytest.mark.parametrize(

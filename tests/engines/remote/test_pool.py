@@ -64,7 +64,7 @@ def test_a_failed_server_is_out_and_returns() -> None:
     pool.release(backend, 10.0)
     assert leased(pool).server.name == "b:1"
     assert pool.lease() is None
-    assert pool.error is None  # b is there
+    assert pool.error is None  # b is available
     assert pool.next_probe_s() == 10.0 + FIRST_PAUSE_S
     assert pool.due(10.9) == []
     assert pool.due(11.0) == [backend]

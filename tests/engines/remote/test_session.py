@@ -27,7 +27,7 @@ def test_a_call_is_answered_frame_by_frame(kind: Any, swallows: int) -> None:
     assert call.text == " Hello there"
     assert (call.error, owner.failures) == ("", [])
     assert owner.closed == [call.session.display_name.removeprefix("Server ")]
-    # Nothing of ours waits for a second frame: each answer comes in the moment of its frame.
+    # No stage of ours waits for a second frame: each answer arrives at the time of its frame.
     gaps = np.diff([at_s for at_s, _ in call.heard])
     assert np.allclose(gaps, FRAME_S)
     assert call.session.dropped_frames == 0
@@ -198,7 +198,7 @@ def test_a_call_of_an_unreachable_server_goes_to_another() -> None:
 
 
 def test_no_other_server_is_tried_after_one_has_heard_the_caller() -> None:
-    # Its model knew the talk so far; another's would begin anew.
+    # Its model knew the conversation; another's would start from the beginning.
     async def run() -> tuple[Call, FakeMoshiServer]:
         async with moshi_server(Behaviour(dies="talk")) as dying, moshi_server() as other:
             call = call_to(place_of(dying), Owner(others=[place_of(other)]))

@@ -18,13 +18,13 @@ from tests.support.simulated import run_simulated
 
 @pytest.mark.parametrize("kind", ["kyutai", "rust", "personaplex"])
 def test_nothing_is_sent_before_the_handshake(kind: Any) -> None:
-    # Two seconds of loading, or of prompts: 25 frames that nobody may hear later.
+    # Two seconds of loading, or of prompts: 25 frames that must not be answered later.
     call, server, _ = simulated(Behaviour(kind, load_s=0.2 if kind == "personaplex" else 2.0))
     (visit,) = server.visits
     assert visit.eaten == 0  # PersonaPlex eats a message for each step of its prompts
-    assert len(visit.heard) <= 26  # Kyutai's works off what came before, and stays late
+    assert len(visit.heard) <= 26  # Kyutai's processes earlier frames, and stays late
     waiting = [at_s for at_s, step in call.steps if step.pcm is None]
-    assert len(waiting) >= 24  # the line's clock goes on meanwhile
+    assert len(waiting) >= 24  # the call's clock continues meanwhile
     assert np.allclose(np.diff(waiting), FRAME_S)
     assert max(step.timings_ms.get("server", 0) for _, step in call.steps) < FRAME_MS
 

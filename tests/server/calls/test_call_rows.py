@@ -53,7 +53,7 @@ async def test_an_answered_call(twilio: FakeTwilioApi, tmp_path: Path) -> None:
         await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
         (row,) = line.state.history.rows
         assert (row.outcome, row.from_number, row.to_number) == (Outcome.CONNECTING, CALLER, NUMBER)
-        twiml = await line.voice.call_in(f"{PUBLIC}/twiml", CALL)  # asked twice
+        twiml = await line.voice.call_in(f"{PUBLIC}/twiml", CALL)  # requested twice
         async with line.call(twiml=twiml) as phone:
             await talk(phone)
             (row,) = line.state.history.rows
@@ -120,7 +120,7 @@ async def test_a_stream_that_finds_no_session(twilio: FakeTwilioApi) -> None:
     made = Line(twilio, engine := TalkingEngine(capacity=1))
     async with made.serving() as line:
         twiml = await line.voice.call_in(f"{PUBLIC}/twiml", CALL)
-        engine.open_session()  # somebody was quicker
+        engine.open_session()  # another call was faster
         async with line.call(twiml=twiml) as phone:
             assert (await phone.closed())[0] == 1013
         row = await only_row(line.state)

@@ -42,7 +42,7 @@ async def test_only_the_latest_ended_calls_are_kept() -> None:
 
 async def test_waiting_until_idle_ends_with_the_last_call() -> None:
     calls = Calls()
-    await calls.wait_until_idle()  # nobody is there
+    await calls.wait_until_idle()  # there is no call
     one, other = calls.begin(START), calls.begin(START)
     waiting = asyncio.ensure_future(calls.wait_until_idle())
     calls.end_all("the line is shutting down")

@@ -168,7 +168,7 @@ async def test_the_hook_may_name_the_transfer_s_number(twilio: FakeTwilioApi) ->
                 await talk(phone)
                 await press(phone, "0")
                 await phone.closed()
-            # Nobody answers there: the caller is back, and may ask once more, without a second hook.
+            # No answer there: the caller is back, and may ask once more, without a second hook.
             async with line.call(twiml=await line.transferred("busy")) as phone:
                 await talk(phone)
                 await press(phone, "0")

@@ -118,7 +118,7 @@ def test_a_second_signal_hangs_up_at_once() -> None:
 def test_a_call_that_cannot_be_ended_is_not_waited_for() -> None:
     async def test() -> None:
         office = Office(0)
-        office.calls.begin(Start("MZ1", "CA1", "AC1", {}, {}))  # nobody runs it, so nobody ends it
+        office.calls.begin(Start("MZ1", "CA1", "AC1", {}, {}))  # it is not running, so nothing ends it
         await office.drain(0)
         assert asyncio.get_running_loop().time() == HANG_UP_SECS
         assert office.said[-1] == "1 could not be ended in 3 s."

@@ -87,7 +87,7 @@ async def test_a_pipeline_that_ends_by_itself(line: ServerState, twilio: FakeTwi
 async def test_a_pipeline_that_does_not_end(line: ServerState, twilio: FakeTwilioApi, logged: Logged) -> None:
     async def run(__: WebSocket, call: Call, ___: DuplexSession, ____: ServerState) -> None:
         call.request_end("enough")
-        for _ in range(2):  # as pipecat's runner does, it takes the first cancel for a wish
+        for _ in range(2):  # like pipecat's runner, it ignores the first cancellation
             try:
                 await asyncio.sleep(3600)
             except asyncio.CancelledError:

@@ -99,7 +99,7 @@ async def test_the_next_call_is_refused_while_one_runs() -> None:
     await engine.start(lambda _: None)
     state = ServerState(engine)
     loaded(0.5, load=state.load)
-    assert reserve(state, "CA1") is None  # nobody runs who would suffer
+    assert reserve(state, "CA1") is None  # there is no running call to protect
     assert status_of(state).ready
     start = parse(json.dumps(start_message()))
     call = state.calls.begin(start)  # type: ignore[arg-type]

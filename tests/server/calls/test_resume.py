@@ -156,7 +156,7 @@ async def test_it_does_not_wait_for_a_caller_who_hung_up(
             assert line.updates() == []
         monkeypatch.setattr(next_step, "ASK_SECS", 0.05)
         twilio.calls[CALL]["status"] = "completed"
-        async with broken(line):  # and where no callback tells it, Twilio's API does
+        async with broken(line):  # without a callback, Twilio's API gives the status
             await asyncio.wait_for(line.state.calls.wait_until_idle(), 20)
             assert line.state.reservations.count(line.state.clock(), besides="") == 0
 
@@ -221,7 +221,7 @@ async def test_a_stranger_who_knows_the_sid_can_neither_take_over_nor_end_the_ca
 ) -> None:
     async with Line(twilio, TalkingEngine()).serving() as line, broken(line) as spent:
         asked = await line.voice.after(spent, CALL)
-        # Asked by REST meanwhile, too: the newer token counts.
+        # Redirected by REST meanwhile, too: the newer token counts.
         call = only(line)
         assert call.expected.incoming is not None
         newest = await next_step.next_step(call.expected.incoming, 0, 0, line.state)

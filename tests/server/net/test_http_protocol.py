@@ -131,7 +131,7 @@ async def test_after_an_early_response_the_body_is_not_read(path: bytes) -> None
         with suppress(ConnectionError):
             await peer.send(chunks)
         answer = await peer.read()
-    assert re.match(rb"HTTP/1.1 (404|405|413|403) ", answer) or answer == b""  # lost in what was unread
+    assert re.match(rb"HTTP/1.1 (404|405|413|403) ", answer) or answer == b""  # lost among the unread bytes
     assert b"connection: close" in answer.lower() or answer == b""
 
 

@@ -29,7 +29,7 @@ def why(state: ServerState, call_sid: str) -> str:
 async def test_a_reservation_counts_as_a_used_session() -> None:
     state = await line(2)
     assert reserve(state, "CA1") is None
-    assert reserve(state, "CA1") is None  # Twilio asks again where it had no answer
+    assert reserve(state, "CA1") is None  # Twilio repeats a request without a response
     assert (status_of(state).reserved, status_of(state).free) == (1, 1)
     assert reserve(state, "CA2") is None
     assert why(state, "CA3") == "all 2 sessions are taken"

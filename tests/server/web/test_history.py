@@ -97,7 +97,7 @@ async def test_the_list_covers_memory_and_database_in_pages(tmp_path: Path) -> N
         assert [call["id"] for call in busy["calls"]] == ["30"]
         for bad in ({"limit": "501"}, {"limit": "0"}, {"outcome": "fine"}, {"number": "1" * 65}):
             assert (await http.get("/history/calls", params=bad)).status_code == 422
-        # The database is gone: what is in memory is shown, and a sentence beside it.
+        # The database is gone: the calls in memory are shown, with an error.
         store.path = tmp_path / "gone.db"
         told = (await http.get("/history/calls")).json()
         assert [call["id"] for call in told["calls"]] == ["30"]
@@ -189,7 +189,7 @@ async def test_a_caller_s_data_is_deleted_with_all_files(tmp_path: Path) -> None
             assert answer.status_code == status
         gone = await http.post("/history/calls/a/delete", json={"whole_caller": True})
         assert gone.json() == {"calls": 2, "files": 7, "running": 0}
-        # Nobody knows whose the calls of hidden numbers are: only the one is deleted.
+        # Calls of hidden numbers have no known caller: only the one is deleted.
         hidden = await http.post("/history/calls/d/delete", json={"whole_caller": True})
         assert hidden.json() == {"calls": 1, "files": 0, "running": 0}
         left = (await http.get("/history/calls")).json()

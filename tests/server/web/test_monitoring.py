@@ -62,7 +62,7 @@ async def test_a_call_can_be_observed_while_it_runs_and_afterwards() -> None:
             await phone.listen(10)
             (listed,) = (await http.get("/calls")).json()["running"]
             assert listed["name"] == CALL_SID[:10]
-            assert CALL_SID not in json.dumps(listed)  # whoever knows it may follow the words
+            assert CALL_SID not in json.dumps(listed)  # it gives access to the transcript
             assert "words" not in listed
             async with http.stream("GET", "/calls/events") as stream:
                 seen = await events(stream, "calls")

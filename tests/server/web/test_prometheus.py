@@ -86,7 +86,7 @@ async def test_refusals_are_labelled_by_cause() -> None:
     state.refusals.note(Where.WEBHOOK, Refusal(RefusalCause.BUSY, "all sessions are taken"))
     counted = refusals_of(state)
     assert counted["webhook", "busy"] == 1
-    # All others are there, at zero: Prometheus sees the first of a cause as a rise.
+    # All others exist, at zero, so that Prometheus sees a cause's first refusal as an increase.
     assert counted.total() == 1
     assert set(counted) == {(where, cause) for where, causes in CAUSES.items() for cause in causes}
 

@@ -133,7 +133,7 @@ def named(module: str, name: str, *arguments: Any) -> Callable[[Path], Path]:
         (bad({"it": tensor((5, 6), (6, 1))}), "reaches beyond its 24 values"),
         (bad({"it": tensor((4, 6), (6, 1), offset=1)}), "reaches beyond its 24 values"),
         (bad({"it": tensor(offset=-1)}), "expected sizes of at least 1"),
-        (bad({"it": tensor((12, 12), (1, 1))}), "reaches beyond its 24 values"),  # six times what is stored
+        (bad({"it": tensor((12, 12), (1, 1))}), "reaches beyond its 24 values"),  # six times the stored size
         (bad({"it": tensor((2, True))}), "expected whole numbers"),
         (bad({"it": tensor("ab")}), "with an offset, a size and a stride"),
         (bad({"it": tensor(length=23)}), "storage 0: expected 92 bytes, got 96"),

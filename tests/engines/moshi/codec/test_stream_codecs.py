@@ -62,7 +62,9 @@ def test_is_clean_for_the_next_call(pool: MimiPool) -> None:
     call(100)
     again = call(0)
     np.testing.assert_array_equal(again[0], first[0])
-    np.testing.assert_allclose(again[1], first[1], atol=1e-5)  # rotary positions go on, and round elsewhere
+    np.testing.assert_allclose(
+        again[1], first[1], atol=1e-5
+    )  # rotary positions continue, with other rounding
 
 
 @pytest.mark.cpu_bound

@@ -121,4 +121,4 @@ def test_recognizes_tokens_that_begin_a_word(tokenizer: SentencePieceProcessor) 
 def test_untokenizable_text_and_non_words_are_refused(text: str) -> None:
     """Half a surrogate pair was a 500; one word of 16 kB would have taken minutes."""
     with pytest.raises(ValueError, match="expected"):
-        words_of(text, None)  # the tokenizer is not asked
+        words_of(text, None)  # the tokenizer is not called

@@ -151,7 +151,7 @@ def test_runs_for_minutes_in_constant_memory_and_time() -> None:
     assert session.frames == steps
     full_bytes = memory_bytes[2 * context :]
     assert max(full_bytes) - min(full_bytes) < 1_000, "memory grows after the ring is full"  # mlx: 16 bytes
-    # The quickest tenth: what else the machine does makes the others longer.
+    # The fastest tenth: other load lengthens the rest.
     early, late = (np.percentile(part, 10) for part in (step_s[context : steps // 3], step_s[-steps // 3 :]))
     assert late < 2 * early
 
@@ -243,7 +243,7 @@ def test_forced_tokens_are_output_and_fed_back() -> None:
         assert step.audio_tokens is not None
         assert step.audio_tokens.tolist() == audio
     assert talk(session, frames[6:]) == said[6:]
-    # Forcing something else is said, and changes what follows.
+    # Other forced tokens are output, and change the rest.
     session = LanguageSession(model, GREEDY, seed=0)
     other = np.array([(token + 1) % CARD for token in said[0][1]], np.uint32)
     step = session.step(frames[0], force_text=said[0][0] + 1, force_audio=other)

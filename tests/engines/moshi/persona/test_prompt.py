@@ -4,7 +4,7 @@
 float32: its ``LMModel`` with the weights of ``tests/support/tiny_personaplex.py`` (seed 5, 16 slices), its
 ``LMGen`` with ``use_sampling=False, audio_silence_frame_cnt=6``, ``step_system_prompts``, then 200 random
 frames of a caller. NVIDIA's ring hides its oldest slot once it is full, so it was given one more than the
-context that is named here. ``data/personaplex_voice.pt`` is what the same ``LMGen`` saved of ``voice_codes``.
+context named here. ``data/personaplex_voice.pt`` was saved by the same ``LMGen`` from ``voice_codes``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Said = NDArray[np.int64]
 def load(weights: Path, *, slices: int = 8, **config: int) -> Lm:
     """Build the model and load NVIDIA's file as ``moshi_mlx`` itself does."""
     sizes = LmConfig.from_config_dict(personaplex_config(**config) | {"dep_q": slices})
-    sizes.depformer.weights_per_step_schedule = list(range(16))  # so many are in the file
+    sizes.depformer.weights_per_step_schedule = list(range(16))  # the number in the file
     model = build(sizes, None)
     model.load_pytorch_weights(str(weights), sizes, strict=True)
     mx.eval(model.parameters())

@@ -21,7 +21,7 @@ from moshi_phone.engines.moshi.persona.voices import Voices
 from moshi_phone.engines.options import NONE, SILENCE, SPEECH, EngineOptions
 
 SAMPLING = MoshiSampling(Sampling(0.7, 25), Sampling(0.8, 250))
-FRAME = PrefixFrame(PADDING_TOKEN, None)  # type: ignore[arg-type] # nobody looks
+FRAME = PrefixFrame(PADDING_TOKEN, None)  # type: ignore[arg-type] # unused
 RECORDED = RecordedGreetings((FRAME,) * 2, (FRAME,) * 3)
 
 
