@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -36,6 +35,7 @@ class EchoPath:
         is_cancelling: whether the caller's audio goes through the canceller.
         has_stage: whether an ``EchoCanceller`` uses it; otherwise the echo is only measured.
         resampling_ms: delay of that stage's resampling, while it cancels.
+        passed_samples: of the caller's that passed that stage unchanged, before the echo was cancelled.
     """
 
     def __init__(self, mode: EchoMode = "auto", metrics: CallMetrics | None = None) -> None:
@@ -43,62 +43,43 @@ class EchoPath:
         self.is_cancelling = mode == "on"
         self.has_stage = False
         self.resampling_ms = 0.0
+        self.passed_samples = 0
         self._mode = mode
         self._metrics = metrics or CallMetrics()
         self._detector = EchoDetector()  # runs in every mode
-        self._taken_samples = 0
-        # Both voices, for the canceller to learn from. It gets them only when it is needed: some work in each
-        # frame costs several times as much as the same work at once.
-        self._past = deque[NDArray[np.int16]]()
-        self._ahead_samples = 0  # of both voices that the caller's stage has not passed on yet
         if self.is_cancelling:
             self.canceller.start()
 
     def take(self, both: NDArray[np.int16]) -> None:
         """Process the next audio: int16 ``[n, 2]``, 8 kHz; the caller, and the bot as the caller hears it."""
-        self._taken_samples += len(both)
         has_looked = self._detector.feed(both)
         if self.is_cancelling:
             self.canceller.play(both[:, 1])
-        else:
-            self._past.append(both)
-            self._ahead_samples += len(both)
-        if has_looked or self.is_cancelling:
-            self._update()
-
-    def pass_on(self, samples: int) -> None:
-        """Count the caller's samples that pass unchanged, while the echo is not cancelled."""
-        self._ahead_samples = max(0, self._ahead_samples - samples)
+        elif not has_looked:
+            return
+        self._update()
 
     def _update(self) -> None:
         self._metrics.echo_canceller_ms = DELAY_MS + self.resampling_ms if self.canceller.is_on else 0.0
         self._metrics.echo_removed_db = self.canceller.removed_db
         self._metrics.echo_listened_s = self._detector.bot_s
         if (echo := self._detector.echo) is None:
-            self._forget()
             return
         if self._metrics.echo is None:  # the first time: log it once a call
             logger.info("Echo {:.0f} ms late, {:.0f} dB down; {}", echo.delay_ms, echo.loss_db, self._outcome)
             self._metrics.echoing_calls = 1
-            self._metrics.echo_found_s = self._taken_samples / PHONE_RATE_HZ
+            self._metrics.echo_found_s = self._detector.fed_samples / PHONE_RATE_HZ
         self._metrics.echo = echo
         if self._mode == "off" or not self.has_stage:
-            self._forget()
             return
         if not self.is_cancelling:
             self._hand_over()
         self.canceller.start(echo.delay_ms, echo.loss_db)  # again for each new estimate of the delay
 
-    def _forget(self) -> None:
-        samples = sum(map(len, self._past))
-        while self._past and samples - len(self._past[0]) >= _PAST_SAMPLES:
-            samples -= len(self._past.popleft())
-
     def _hand_over(self) -> None:
         """Give the past to the canceller: what the stage has passed on, and what comes to it next."""
-        past = np.concatenate(self._past)
-        self._past.clear()
-        passed = max(0, len(past) - self._ahead_samples)
+        past = self._detector.last(_PAST_SAMPLES)
+        passed = max(0, len(past) - max(0, self._detector.fed_samples - self.passed_samples))
         self.canceller.play(past[:passed, 1])
         self.canceller.process(past[:passed, 0])
         self.canceller.play(past[passed:, 1])
@@ -138,7 +119,7 @@ class EchoCanceller(CallerFilter):
         """Return audio without the echo; the same bytes object while there is none."""
         if not self._path.is_cancelling:
             self._before = audio
-            self._path.pass_on(len(audio) // 2 * PHONE_RATE_HZ // rate_hz)
+            self._path.passed_samples += len(audio) // 2 * PHONE_RATE_HZ // rate_hz
             return audio
         if rate_hz == PHONE_RATE_HZ:
             return super().clean(audio)

@@ -32,15 +32,16 @@ def correlate(later: Floats, earlier: Floats) -> Floats:
         float32 ``[m - n + 1]``, in its own standard deviations: at index k, the correlation of ``later`` with
         ``earlier`` delayed by k samples.
     """
-    size = quick_length(len(earlier))
-    first, second = np.fft.rfft(earlier, size), np.fft.rfft(later, size)
-    root_1, root_2 = (np.sqrt(np.sqrt(squared(side))) for side in (first, second))  # of the magnitudes
+    both = np.zeros((2, quick_length(len(earlier))), np.float32)
+    both[0, : len(earlier)], both[1, : len(later)] = earlier, later
+    spectra = np.fft.rfft(both)
+    roots = np.sqrt(np.sqrt(squared(spectra)))  # of the magnitudes
     # Whitening exponents 1/2 and 3/4: of all tried from 0 to 1, these find the weakest echo soonest.
-    weights = (root_1 + _FLOOR * root_1.max() + _TINY) * (
-        root_2 * np.sqrt(root_2) + _FLOOR * root_2.max() ** 1.5 + _TINY
-    )
+    roots[1] *= np.sqrt(roots[1])
+    roots += _FLOOR * roots.max(axis=1, keepdims=True) + _TINY
+    spectra /= roots
     # At shift s, the later signal begins at sample s of the earlier one.
-    products = np.fft.irfft(first * np.conj(second) * (1 / weights), size)[: len(earlier) - len(later) + 1]
+    products = np.fft.irfft(spectra[0] * np.conj(spectra[1]), both.shape[1])[: len(earlier) - len(later) + 1]
     found: Floats = products[::-1].astype(np.float32)
     found *= np.float32(1 / (rms(found) or 1.0))
     return found

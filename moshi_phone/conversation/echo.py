@@ -14,34 +14,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ
-from moshi_phone.audio.history import History
 from moshi_phone.conversation.correlation import Floats, correlate, impulse_response, levelled, rms
 
 _RATE_HZ = PHONE_RATE_HZ // 2  # speech below 2 kHz is enough to find an echo, at half the work
-_BLOCK_SAMPLES = _RATE_HZ // 2
+_BLOCK_SAMPLES = PHONE_RATE_HZ // 2
 _MAX_DELAY_SAMPLES = _RATE_HZ * 9 // 10
 _MAX_DELAY_MS = 850.0
 _MIN_DELAY_SAMPLES = _RATE_HZ * 3 // 100  # no phone network has a shorter round trip
 _MIN_REPEAT_SAMPLES = _RATE_HZ // 20  # an engine answers only after a complete frame of 80 ms
-_HISTORY_SAMPLES = 12 * _RATE_HZ  # the parrot's longest delay plus some seconds of speech
-# A half-band low-pass of 15 taps against aliasing of sound above 2 kHz. Every other tap is 0, except the
-# middle one.
-_LOW_PASS = np.array([-0.0031, 0.0174, -0.0665, 0.3028, 0.3028, -0.0665, 0.0174, -0.0031], np.float32)
-_MIDDLE_TAP = np.float32(0.5)
-_TAIL_SAMPLES = 2 * len(_LOW_PASS) - 2
+_RECENT_SAMPLES = 5 * PHONE_RATE_HZ
+_HISTORY_SAMPLES = 12 * PHONE_RATE_HZ  # the parrot's longest delay plus some seconds of speech
+# A low-pass of three taps against aliasing: speech is weak above 2 kHz.
+_QUARTER, _HALF = np.float32(0.25), np.float32(0.5)
 _QUIET_RMS = 100.0  # of 16-bit samples, -50 dBFS: the bot is silent
 _MIN_LEVEL = 0.02  # -34 dB, of the bot's: there is no stronger echo in a quieter half second
 _ENVELOPE_SAMPLES = _RATE_HZ // 25
 _CLEAR_PEAK = 7.5  # of the correlation, in standard deviations; noise reaches 5 in a thousand blocks
+_SUSPECT_PEAK = 6.5  # likewise
 _KEPT_BLOCKS = 10
 _NEEDED_BLOCKS = 4
 _AGREED_SAMPLES = _RATE_HZ // 50  # 20 ms: the phone's buffer may run dry; words said again vary more
-_AGREED_SHARE = 0.7
+# Which blocks must agree: with a peak above this, so many, and this share of all that have one.
+_AGREEMENTS = ((_CLEAR_PEAK, _NEEDED_BLOCKS, 0.7), (5.0, 5, 0.8))
 _MEMORY = 0.9  # decay of the sum over blocks: about ten blocks count
 _CLEAR_SUM = 9.0  # of the sum's peak, in standard deviations
 _SUSPECT_SUM = 6.0
-_FIRST_S = 6.0  # of the bot's speech; then two of three blocks are skipped
-_SKIPPED_BLOCKS = 3
+_FIRST_S = 6.0  # of the bot's speech
+_FIRST_SAMPLES, _SETTLED_SAMPLES = 2 * _BLOCK_SAMPLES, 4 * _BLOCK_SAMPLES  # looked at together
+_POWER_SAMPLES = PHONE_RATE_HZ // 10
+_BLOCK_POWERS, _DELAY_POWERS = _BLOCK_SAMPLES // _POWER_SAMPLES, 2 * _MAX_DELAY_SAMPLES // _POWER_SAMPLES
 _CLEAR_SUMS = 3  # consecutive peaks that must agree on the delay
 _ROOM_BEFORE, _ROOM_AFTER = _RATE_HZ // 50, _RATE_HZ // 10  # around the response's peak: 20 and 100 ms
 # Expensive measurements (is it an echo, at which level) are repeated after this many blocks.
@@ -54,6 +55,7 @@ MAX_LOSS_DB = 32.0
 """Larger losses are reported as this: such a weak echo cannot be measured."""
 _SAME_LEVEL_DB = 3.0
 _COPY, _COPIED_FRAMES = 0.8, 3  # coefficient of correlation of a parrot's frames; a room's echo has less
+_ALIKE = 0.4  # likewise, of two seconds
 _SAME_SOUND_DB = 1.0  # a repetition differs by less than this, frame by frame
 
 
@@ -87,81 +89,99 @@ class _Verdict(NamedTuple):
 class EchoDetector:
     """Detects an echo of the bot in the caller's audio, from both voices on one time line.
 
-    While the bot speaks, it compares half a second with three transforms of 5,760 samples: each one at first,
-    later every third one, unless there may be an echo. The audio waits until then: little work at a time
-    would take several times as long as much work at once.
+    The audio waits until it is looked at: little work at a time would take several times as long as much work
+    at once. At first that is each second, later every other one. While the bot speaks, the last half second
+    is compared, with three transforms of 5,760 samples; all are compared if there may be an echo.
 
     Attributes:
         echo: the detected echo, or None.
         bot_s: duration of the bot's speech so far.
+        fed_samples: number of samples so far.
     """
 
     def __init__(self) -> None:
         self.echo: Echo | None = None
         self.bot_s = 0.0
-        self._waiting: list[NDArray[np.int16]] = []  # less than is looked at, at the full rate
-        self._waiting_samples = 0
-        self._needed_samples = 2 * _BLOCK_SAMPLES  # one block, or those between two comparisons
-        # End of the processed audio at the full rate: the low-pass filter of the next block begins there.
-        self._tail: Floats = np.zeros((2, _TAIL_SAMPLES), np.float32)
-        # The last seconds of both sides, at half the rate.
-        self._history = tuple(History(_HISTORY_SAMPLES, np.float32) for _ in range(2))
+        self.fed_samples = 0
+        self._waiting: list[NDArray[np.int16]] = []  # not looked at yet
+        # What was looked at last, its end, and the end of what is looked at next.
+        self._seen = deque[NDArray[np.int16]]()
+        self._seen_until, self._look_at = 0, _FIRST_SAMPLES
+        self._bot_powers = [0.0] * _DELAY_POWERS  # before what is looked at next, as far as delays reach
         self._blocks: deque[_Block] = deque(maxlen=_KEPT_BLOCKS)
         # Weighted sum of the blocks' correlations, by delay, and the sum of their weights.
         self._sum: Floats = np.zeros(_MAX_DELAY_SAMPLES + 1, np.float32)
         self._weight = 0.0
         self._peaks: deque[tuple[int, float]] = deque(maxlen=_CLEAR_SUMS)  # of the sum: delay, clearness
-        self._skipped = 0  # blocks that could have been looked at since the last one that was
+        self._skipped = 0  # blocks that could have been compared since the last one that was
         self._could_compare = False  # a block of the last audio: the caller was not silent beside the bot
         self._verdict = _Verdict(0, None)
         self._verdict_blocks = 0
 
     def feed(self, both: NDArray[np.int16]) -> bool:
-        """Process the next audio, and return whether the attributes may have changed: every 0.5 or 1.5 s.
+        """Process the next audio, and return whether the attributes may have changed: every 1 or 2 s.
 
         Args:
             both: int16 ``[n, 2]``, 8 kHz, the caller, and the bot as the caller hears it. Do not change it.
         """
         self._waiting.append(both)
-        self._waiting_samples += len(both)
-        if self._waiting_samples < self._needed_samples:
+        self.fed_samples += len(both)
+        if self.fed_samples < self._look_at:
             return False
         waiting = np.concatenate(self._waiting)
-        while (needed := self._needed_samples) <= len(waiting):
-            self._look(waiting[:needed])
-            waiting = waiting[needed:]
-        self._waiting, self._waiting_samples = [waiting.copy()], len(waiting)
+        while (due := self._look_at - self._seen_until) <= len(waiting):
+            self._look(waiting[:due])
+            waiting = waiting[due:]
+        self._waiting = [waiting]
         return True
 
+    def last(self, samples: int) -> NDArray[np.int16]:
+        """Return the last audio, int16 ``[n, 2]``: as much as there is, at most 12 s."""
+        return np.concatenate((*self._seen, *self._waiting))[-samples:]
+
+    def _between(self, begin: int, end: int) -> NDArray[np.int16]:
+        """Return audio that was looked at, by its position: int16 ``[end - begin, 2]``."""
+        parts, at = list[NDArray[np.int16]](), self._seen_until  # from the last one backwards
+        for part in reversed(self._seen):
+            if at <= begin:
+                break
+            if (first := at - len(part)) < end:
+                parts.append(part[max(0, begin - first) : end - first])
+            at = first
+        if at > begin:  # silence before the call
+            parts.append(np.zeros((at - begin, 2), np.int16))
+        return np.concatenate(parts[::-1])
+
     def _look(self, both: NDArray[np.int16]) -> None:
-        samples = np.concatenate((self._tail, both.T), axis=1, dtype=np.float32)
-        self._tail = samples[:, -_TAIL_SAMPLES:].copy()
-        for history, side in zip(self._history, samples, strict=True):
-            history.append(_halved(side))
-        caller, bot = (history.last for history in self._history)
-        due: list[tuple[Floats, Floats]] = []
-        for end in range(len(caller) - len(both) // 2 + _BLOCK_SAMPLES, len(caller) + 1, _BLOCK_SAMPLES):
-            heard = bot[end - _BLOCK_SAMPLES - _MAX_DELAY_SAMPLES : end]
-            heard_rms = rms(heard)
-            if heard_rms < _QUIET_RMS:
+        begin, self._seen_until = self._seen_until, self._seen_until + len(both)
+        self._seen.append(both)
+        while sum(map(len, self._seen)) - len(self._seen[0]) >= _HISTORY_SAMPLES:
+            self._seen.popleft()
+        frames = both.T.astype(np.float32, order="C").reshape(2, -1, _POWER_SAMPLES)
+        caller, bot = (np.vecdot(frames, frames) / _POWER_SAMPLES).tolist()
+        bot = self._bot_powers + bot
+        self._bot_powers = bot[-_DELAY_POWERS:]
+        due = list[int]()  # the ends of the blocks that could be compared
+        for at in range(0, len(caller), _BLOCK_POWERS):
+            heard = sum(bot[at : at + _DELAY_POWERS + _BLOCK_POWERS]) / (_DELAY_POWERS + _BLOCK_POWERS)
+            if heard < _QUIET_RMS**2:
                 continue
-            self.bot_s += _BLOCK_SAMPLES / _RATE_HZ
-            said = caller[end - _BLOCK_SAMPLES : end]
-            if rms(said) > _MIN_LEVEL * heard_rms:
-                due.append((said, heard))
-                self._skipped += 1
+            self.bot_s += _BLOCK_SAMPLES / PHONE_RATE_HZ
+            if sum(caller[at : at + _BLOCK_POWERS]) / _BLOCK_POWERS > _MIN_LEVEL**2 * heard:
+                due.append(begin + at * _POWER_SAMPLES + _BLOCK_SAMPLES)
+        self._skipped += len(due)
         is_new = bool(due) and not self._could_compare
         self._could_compare = bool(due)
-        if is_new or (due and self._skipped >= len(both) // (2 * _BLOCK_SAMPLES)):
+        if is_new or (due and self._skipped >= len(both) // _BLOCK_SAMPLES):
             *earlier, latest = due
-            self._compare(*latest)
+            self._compare(latest)
             if earlier and self._may_be_echo():
-                for block in earlier:
-                    self._compare(*block)
+                for end in earlier:
+                    self._compare(end)
             self.echo = self._judged(self._agreed() or self._emerged())
             self._skipped = 0
         is_settled = self.bot_s >= _FIRST_S and not self._may_be_echo()
-        self._needed_samples = 2 * _BLOCK_SAMPLES * (_SKIPPED_BLOCKS if is_settled else 1)
+        self._look_at = self._seen_until + (_SETTLED_SAMPLES if is_settled else _FIRST_SAMPLES)
 
     def _may_be_echo(self) -> bool:
         if self.echo is not None:  # only its delay is followed
@@ -169,10 +189,25 @@ class EchoDetector:
         if self._verdict_blocks > 0 and self._verdict.loss_db is None:  # a parrot explains the correlation
             return False
         recent = list(self._blocks)[-_NEEDED_BLOCKS:]
-        is_clear = any(block.peak > _CLEAR_PEAK for block in recent)
+        is_clear = any(block.peak > _SUSPECT_PEAK for block in recent)
         return is_clear or (bool(self._peaks) and self._peaks[-1][1] > _SUSPECT_SUM)
 
-    def _compare(self, caller: Floats, bot: Floats) -> None:
+    def _halved(self, begin: int, end: int, side: int) -> Floats:
+        """Return one side's audio at half the rate: float32 ``[(end - begin) / 2]``."""
+        samples = self._between(begin - 1, end)[:, side].astype(np.float32)
+        halved: Floats = samples[:-2:2] + samples[2::2]
+        halved *= _QUARTER
+        halved += _HALF * samples[1:-1:2]
+        return halved
+
+    def _sides(self, samples: int = _HISTORY_SAMPLES) -> list[Floats]:
+        """Return the last audio of both sides at half the rate."""
+        return [self._halved(self._seen_until - samples, self._seen_until, side) for side in (0, 1)]
+
+    def _compare(self, end: int) -> None:
+        """Correlate the block with this end."""
+        begin = end - _BLOCK_SAMPLES
+        caller, bot = self._halved(begin, end, 0), self._halved(begin - 2 * _MAX_DELAY_SAMPLES, end, 1)
         found = correlate(levelled(caller, _ENVELOPE_SAMPLES), bot)
         found[:_MIN_DELAY_SAMPLES] = 0.0
         self._sum = np.float32(_MEMORY) * self._sum + found
@@ -203,14 +238,15 @@ class EchoDetector:
 
     def _agreed(self) -> int | None:
         """Return the delay on which single blocks agree, or None."""
-        clear = [block.delay for block in self._blocks if block.peak > _CLEAR_PEAK]
-        if len(clear) < _NEEDED_BLOCKS:
-            return None
-        middle = float(np.median(clear))
-        agreed = [delay for delay in clear if abs(delay - middle) <= _AGREED_SAMPLES]
-        if len(agreed) < max(_NEEDED_BLOCKS, _AGREED_SHARE * len(clear)):
-            return None
-        return round(float(np.median(agreed)))
+        for peak, needed, share in _AGREEMENTS:
+            delays = [block.delay for block in self._blocks if block.peak > peak]
+            if len(delays) < needed:
+                continue
+            middle = float(np.median(delays))
+            agreed = [delay for delay in delays if abs(delay - middle) <= _AGREED_SAMPLES]
+            if len(agreed) >= max(needed, share * len(delays)):
+                return round(float(np.median(agreed)))
+        return None
 
     def _emerged(self) -> int | None:
         """Return the delay that the sum of blocks shows, even under the caller's own voice, or None."""
@@ -220,8 +256,13 @@ class EchoDetector:
 
     def _is_parrot(self) -> bool:
         """Return whether the bot repeats the caller's words at the same level."""
+        # Most repeat what was just said, which is found with a third of the work.
+        return self._repeats(_RECENT_SAMPLES) or self._repeats(_HISTORY_SAMPLES)
+
+    def _repeats(self, samples: int) -> bool:
+        """Return whether the bot repeats what the caller said in the last audio."""
         said = 2 * _RATE_HZ
-        caller, bot = (side.last for side in self._history)
+        caller, bot = self._sides(samples)
         bot = bot[-said:]
         found = correlate(bot, caller)
         found[:_MIN_REPEAT_SAMPLES] = 0.0
@@ -229,8 +270,9 @@ class EchoDetector:
         source = caller[len(caller) - said - delay : len(caller) - delay]
         if float(abs(found[delay])) <= 2 * _CLEAR_PEAK:
             return False
-        level_db = 20 * float(np.log10((rms(bot) + 1) / (rms(source) + 1)))
-        if abs(level_db) < _SAME_LEVEL_DB:
+        levels = rms(bot) + 1, rms(source) + 1
+        likeness = float(np.dot(bot, source)) / len(bot) / (levels[0] * levels[1])
+        if abs(20 * np.log10(levels[0] / levels[1])) < _SAME_LEVEL_DB and likeness > _ALIKE:
             return True
         # Frame by frame: at other times the bot may say something of its own, such as a greeting.
         frames = [side.reshape(-1, _FRAME_SAMPLES) for side in (bot, source)]
@@ -244,7 +286,7 @@ class EchoDetector:
 
     def _loss_db(self, delay: int) -> float:
         """Measure the echo's attenuation, also while the caller speaks; 0 if it is not an echo."""
-        caller, bot = (side.last for side in self._history)
+        caller, bot = self._sides()
         if _quiet_loss_db(caller[delay:], bot[: len(bot) - delay]) < _SAME_SOUND_DB:
             return 0.0
         response = impulse_response(caller, bot, _MAX_DELAY_SAMPLES)
@@ -255,13 +297,6 @@ class EchoDetector:
         energy = float(np.sum(room**2)) - len(room) * float(np.mean(elsewhere**2))
         loss_db = -10 * float(np.log10(max(energy, 1e-6)))
         return min(loss_db, MAX_LOSS_DB) if loss_db >= MIN_LOSS_DB else 0.0
-
-
-def _halved(samples: Floats) -> Floats:
-    """Low-pass and decimate by two; the result has ``_TAIL_SAMPLES / 2`` fewer than half the samples."""
-    middle = samples[len(_LOW_PASS) - 1 :: 2]
-    filtered: Floats = np.correlate(samples[::2], _LOW_PASS, mode="valid")  # symmetric taps
-    return filtered + _MIDDLE_TAP * middle[: len(filtered)]
 
 
 def _quiet_loss_db(caller: Floats, bot: Floats) -> float:

@@ -24,6 +24,14 @@ def test_an_echo_is_removed_under_jitter_during_double_talk(
     assert float(silent.split("|")[5]) >= 20
 
 
+def test_a_late_echo_is_found_in_five_seconds_with_jitter_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before, after 5.1 s: few of its half seconds are clear by themselves, but all agree on the delay."""
+    monkeypatch.setattr(echo, "SECS", 6.0)
+    found_s = echo.simulate(600, 6, talks=False, jitter_back_ms=20, seed=3).found_s
+    assert found_s is not None
+    assert found_s <= 5
+
+
 @pytest.mark.slow
 def test_an_echo_is_removed_when_neither_side_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was 9 dB when loud parts of the caller's voice were learnt as echo."""

@@ -116,11 +116,13 @@ def test_blocks_of_any_length_give_the_same_result() -> None:
 
 
 @pytest.mark.parametrize("begin_s", [29, 30, 31])
-@pytest.mark.parametrize("loss_db", [6, 25])
-def test_an_echo_that_starts_later_is_found_in_five_seconds(loss_db: float, begin_s: float) -> None:
-    """After 30 s without one, when not every block is analysed."""
+@pytest.mark.parametrize(("delay_ms", "loss_db"), [(250, 6), (250, 25), (600, 6)])
+def test_an_echo_that_starts_later_is_found_in_five_seconds(
+    delay_ms: float, loss_db: float, begin_s: float
+) -> None:
+    """After 30 s without one, when audio is analysed every two seconds."""
     bot = speech(40)
-    returned = echo(bot, 250, loss_db) * (np.arange(len(bot)) > begin_s * 8000)
+    returned = echo(bot, delay_ms, loss_db) * (np.arange(len(bot)) > begin_s * 8000)
     noise = np.random.default_rng(1).normal(0, 0.001, len(bot))
     first_s, _ = found((returned + noise).astype(np.float32), bot)
     assert first_s is not None
@@ -150,11 +152,24 @@ def test_explained_sounds_are_compared_rarely(
     compared = list[int]()
     compare = EchoDetector._compare
 
-    def counted(detector: EchoDetector, caller: Floats, bot: Floats) -> None:
-        compared.append(len(caller))
-        compare(detector, caller, bot)
+    def counted(detector: EchoDetector, end: int) -> None:
+        compared.append(end)
+        compare(detector, end)
 
     monkeypatch.setattr(EchoDetector, "_compare", counted)
     caller = bursts(60, seed=3).samples
     assert found(caller, later(caller, 0.08))[0] is None
     assert 6 <= len(compared) <= 20
+
+
+def test_two_people_are_analysed_every_other_second_once_there_is_no_echo() -> None:
+    """Each analysis costs several times its own work: caches are cold."""
+    detector = EchoDetector()
+    sides = 0.1 * speech(60, caller=True), speech(60)
+    both = np.stack([on_the_phone(side) for side in sides], axis=1)
+    analyses = sum(
+        detector.feed(both[at : at + PACKET_SAMPLES]) for at in range(0, len(both), PACKET_SAMPLES)
+    )
+    assert detector.echo is None
+    assert detector.bot_s >= 40
+    assert analyses <= 36
