@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,9 @@ class PlayoutGovernor(Stage):
         if left.size == 0:
             return
         if left is not samples:
-            frame = type(frame)(left.tobytes(), frame.sample_rate, frame.num_channels)
+            frame = copy(frame)  # a frame of the user's own class may have more fields
+            frame.audio = left.tobytes()
+            frame.num_frames = left.size // frame.num_channels
         await self.push_frame(frame)
         await self._mark(now_s)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame, StartFrame
@@ -83,10 +84,9 @@ class Resampler(Stage):
             audio = stream.process(frame.audio)
             if not audio:  # less than one output sample so far
                 return
-            resampled = type(frame)(audio, self._out_hz, num_channels=1)
-            resampled.interruptible = frame.interruptible
-            resampled.transport_destination = frame.transport_destination
-            resampled.transport_source = frame.transport_source
+            resampled = copy(frame)  # a frame of the user's own class may have more fields
+            resampled.audio, resampled.sample_rate = audio, self._out_hz
+            resampled.num_frames = len(audio) // 2
             frame = resampled
         await self.push_frame(frame, direction)
         if isinstance(frame, StartFrame):

@@ -25,6 +25,7 @@ from pipecat.frames.frames import (
     SpeechOutputAudioRawFrame,
     SpriteFrame,
     StartFrame,
+    TTSAudioRawFrame,
     VolumeFrame,
     VolumeGainFrame,
 )
@@ -210,11 +211,7 @@ class TwilioOutput(BaseOutputTransport, Stage):
 
     async def _take_mulaw(self, frame: MulawOutputFrame) -> None:
         if not issubclass(frame.kind, SpeechOutputAudioRawFrame):
-            audio = g711.decode(frame.mulaw)
-            paced = frame.kind(audio=audio, sample_rate=PHONE_RATE_HZ, num_channels=1)
-            paced.interruptible = frame.interruptible
-            paced.transport_destination = frame.transport_destination
-            await super().process_frame(_as_clip(paced), FrameDirection.DOWNSTREAM)
+            await super().process_frame(_paced(frame), FrameDirection.DOWNSTREAM)
             return
         now_s = self._now_s()
         if now_s < self._clip_until_s:
@@ -293,6 +290,19 @@ def _is_last(stage: FrameProcessor) -> bool:
         owner = getattr(behind._downstream_push_frame, "__self__", None)
         behind = owner.next if isinstance(owner, FrameProcessor) else None
     return behind is None
+
+
+def _paced(frame: MulawOutputFrame) -> OutputAudioRawFrame:
+    """Return the audio as PCM, in a frame that pipecat's queue can cut into chunks of its class."""
+    audio = g711.decode(frame.mulaw)
+    try:
+        paced = frame.kind(audio, PHONE_RATE_HZ, num_channels=1)
+    except TypeError:  # the user's own class has more fields
+        kind = TTSAudioRawFrame if issubclass(frame.kind, TTSAudioRawFrame) else OutputAudioRawFrame
+        paced = kind(audio, PHONE_RATE_HZ, num_channels=1)
+    paced.interruptible = frame.interruptible
+    paced.transport_destination = frame.transport_destination
+    return _as_clip(paced)
 
 
 def _as_clip(frame: OutputAudioRawFrame) -> OutputAudioRawFrame:

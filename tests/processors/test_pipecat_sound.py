@@ -6,6 +6,7 @@ import asyncio
 import wave
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     OutputAudioRawFrame,
+    SpeechOutputAudioRawFrame,
     TTSAudioRawFrame,
     TTSSpeakFrame,
     VolumeFrame,
@@ -287,3 +289,60 @@ def test_a_tts_for_announcements_does_not_repeat_the_engine_s_words(place: str) 
     heard, _ = call(lambda t: phone_line(t, Silent(), **{place: [announcer]}), 3, script=announce)
     assert announcer.said == ["This call is recorded."]
     assert loud_s(heard) == pytest.approx(2 + 1, abs=0.1)
+
+
+@dataclass
+class Speaker(InputAudioRawFrame):
+    """A frame of the user's own class, whose field has no default."""
+
+    who: str
+
+
+@dataclass
+class Mood(SpeechOutputAudioRawFrame):
+    mood: str
+
+
+@dataclass
+class Clip(TTSAudioRawFrame):
+    mood: str = field(kw_only=True)
+
+
+class Tag(FrameProcessor):
+    """Replaces frames by the user's own class."""
+
+    def __init__(self, kind: type[Frame], own: Any, **fields: str) -> None:
+        super().__init__()
+        self._kind, self._own, self._fields = kind, own, fields
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if type(frame) is self._kind:
+            given: Any = frame
+            frame = self._own(given.audio, given.sample_rate, given.num_channels, **self._fields)
+        await self.push_frame(frame, direction)
+
+
+def test_audio_frames_of_one_s_own_class_pass_with_their_fields() -> None:
+    """The resampler could not make them: nothing was heard on either side."""
+    session, at_24_khz, at_the_end = Talker(), Passing(), Passing()
+
+    def stages(transport: TwilioTransport) -> Sequence[FrameProcessor]:
+        line = phone_line(
+            transport,
+            session,
+            at_8_khz=[Tag(InputAudioRawFrame, Speaker, who="caller")],
+            before=[at_24_khz],
+            after_moshi=[Tag(SpeechOutputAudioRawFrame, Mood, mood="calm")],
+        )
+        return [*line[:-2], at_the_end, *line[-2:]]
+
+    async def play(worker: PipelineWorker, _: TwilioTransport) -> None:
+        await asyncio.sleep(3.5)
+        await worker.queue_frame(Clip(pcm.to_bytes(tone(1, 24_000)), 24_000, 1, mood="loud"))
+
+    heard, _ = call(stages, 2, script=play)
+    assert loud_s(heard) == pytest.approx(3, abs=0.1)
+    assert len(session.fed) > 55
+    assert {frame.who for frame in at_24_khz.of(Speaker)} == {"caller"}
+    assert {frame.mood for frame in [*at_the_end.of(Mood), *at_the_end.of(Clip)]} == {"calm", "loud"}
