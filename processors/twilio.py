@@ -13,6 +13,7 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     StartFrame,
+    UserImageRequestFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_input import BaseInputTransport
@@ -21,12 +22,14 @@ from pipecat.transports.base_transport import BaseTransport, TransportParams
 from moshi_phone.audio import g711
 from moshi_phone.audio.formats import PHONE_FRAME_SAMPLES, PHONE_RATE_HZ
 from moshi_phone.runtime.direct_messages import TAKEN
+from moshi_phone.runtime.errors import describe_error
 from processors.frames import (
     MeasurementFrame,
     MulawInputFrame,
     StreamLostFrame,
     StreamResumedFrame,
 )
+from processors.line_params import line_params
 from processors.stage import Stage
 from processors.stream_socket import StreamSocket
 from processors.twilio_output import TwilioOutput
@@ -100,8 +103,11 @@ class TwilioInput(BaseInputTransport, Stage):
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Process frames like pipecat's own input; measurements end here."""
-        if not isinstance(frame, MeasurementFrame):
-            await super().process_frame(frame, direction)
+        if isinstance(frame, MeasurementFrame):
+            return
+        await super().process_frame(frame, direction)
+        if isinstance(frame, UserImageRequestFrame):  # the function call that made it waits for an answer
+            await self._answer_image_requests([frame], "A phone call has no camera.")
 
     async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
         """Push audio of another source (RTVI), without a queue."""
@@ -113,14 +119,21 @@ class TwilioInput(BaseInputTransport, Stage):
     async def _read(self) -> None:
         if type(self._serializer).deserialize is TwilioSerializer.deserialize:  # not replaced by a subclass
             self._stream.take_with(self._serializer.take, self._serializer.awaited_bytes)
+        try:
+            await self._read_streams()
+        except Exception as error:  # of a user's own serializer: nothing reads the call any longer
+            message = f"The call cannot be read: {describe_error(error)}"
+            await self.push_error(message, exception=error, force_treat_as_permanent=True)
+        self._stream.is_over = True  # before the notification: no replacement is possible now
+        await self._transport.notify(DISCONNECTED)
+
+    async def _read_streams(self) -> None:
         while (websocket := self._stream.websocket) is not None:
             code = await self._read_messages(websocket)
             if self._stream.websocket is not websocket:  # replaced before the loss of the old one was noticed
                 await self.push_frame(StreamResumedFrame(0.0))
             elif not await self._wait_for_another(code):
                 break
-        self._stream.is_over = True  # before the notification: no replacement is possible now
-        await self._transport.notify(DISCONNECTED)
 
     async def _read_messages(self, websocket: WebSocket) -> int:
         """Read until the socket is closed; return its close code (RFC 6455, section 7.4)."""
@@ -189,8 +202,8 @@ class TwilioTransport(BaseTransport):
     Args:
         websocket: accepted, its ``start`` message read.
         serializer: of the same stream.
-        params: pipecat's, for its audio filters, mixer and volume. These are fixed: audio in both directions,
-            8 kHz, mono, and no silence at the end.
+        params: pipecat's, for its audio filters, mixer, volume and chunks. The log names those without
+            effect.
 
     Raises:
         TypeError: if the serializer is another one, such as pipecat's own for Twilio.
@@ -282,14 +295,7 @@ class TwilioTransport(BaseTransport):
         return self._stream.replace(websocket)
 
     def _make_ends(self, params: TransportParams) -> tuple[TwilioInput, TwilioOutput]:
-        line = {
-            "audio_in_enabled": True,
-            "audio_out_enabled": True,
-            "audio_in_sample_rate": PHONE_RATE_HZ,
-            "audio_out_sample_rate": PHONE_RATE_HZ,
-            "audio_out_end_silence_secs": 0,
-        }
-        params = params.model_copy(update=line)
+        params = line_params(params)
         return (
             TwilioInput(self, self._stream, self._serializer, params),
             TwilioOutput(self._stream, self._serializer, params),

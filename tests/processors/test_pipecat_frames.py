@@ -20,11 +20,12 @@ from pipecat.frames.frames import (
     OutputTransportMessageUrgentFrame,
     SpriteFrame,
     TTSSpeakFrame,
+    UserImageRequestFrame,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
 )
 from pipecat.pipeline.worker import PipelineWorker
-from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.serializers.twilio import TwilioFrameSerializer
 from pipecat.services.settings import LLMSettings
 
@@ -126,6 +127,22 @@ def test_images_are_logged_once(logged: Logged) -> None:
     heard, _ = call(lambda t: phone_line(t, Talker()), 4, script=lambda worker, _: _queue(worker, *frames))
     assert loud_s(heard) == TWO
     assert logged.text.count("images are not sent") == 1
+
+
+def test_a_request_for_the_caller_s_image_is_answered() -> None:
+    """The function call that made it never finished: a phone has no camera, and nothing said so."""
+    answers: list[object] = []
+
+    async def answer(result: object) -> None:
+        answers.append(result)
+
+    async def ask(worker: PipelineWorker, transport: TwilioTransport) -> None:
+        await asyncio.sleep(0.5)
+        request = UserImageRequestFrame("caller", result_callback=answer)
+        await transport.output().push_frame(request, FrameDirection.UPSTREAM)
+
+    call(lambda t: phone_line(t, Talker()), 0.5, script=ask)
+    assert answers == [{"error": "A phone call has no camera."}]
 
 
 def without(kind: type[FrameProcessor], nth: int = 0) -> Any:

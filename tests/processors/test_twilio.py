@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import uvicorn
 from fastapi import FastAPI, WebSocket
-from pipecat.frames.frames import Frame, InputDTMFFrame
+from pipecat.frames.frames import ErrorFrame, Frame, InputDTMFFrame
 from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.workers.runner import WorkerRunner
 
@@ -19,6 +20,7 @@ from pipelines.call_worker import CallWorker
 from processors.frames import MarkInputFrame, MulawInputFrame, MulawOutputFrame
 from processors.stage import Stage
 from processors.twilio import DISCONNECTED, TwilioSerializer, TwilioTransport
+from tests.processors.simulated_line import call
 from tests.support.phone import Phone, serving_app
 
 
@@ -95,3 +97,28 @@ async def test_packets_wake_the_call_when_they_complete_a_frame(
     assert kinds == [MulawInputFrame, MulawInputFrame, InputDTMFFrame, MulawInputFrame, MulawInputFrame]
     # Four frames, the key and the end; packets that come before the input reads are not taken directly.
     assert len(messages) <= 6 + 4 if is_direct else len(messages) == 16 + 2
+
+
+def test_a_fault_of_a_user_s_serializer_ends_the_call() -> None:
+    """The reader stopped: the engine heard nothing more, and a hang-up was not noticed."""
+    errors, events = list[str](), list[str]()
+
+    async def broken(_: str | bytes) -> Frame | None:
+        raise ZeroDivisionError("of the user")
+
+    async def break_it(worker: PipelineWorker, transport: TwilioTransport) -> None:
+        async def on_error(_: PipelineWorker, frame: ErrorFrame) -> None:
+            errors.append(frame.error)
+
+        async def on_disconnected(*_: object) -> None:
+            events.append(DISCONNECTED)
+
+        worker.add_event_handler("on_pipeline_error", on_error)
+        transport.add_event_handler(DISCONNECTED, on_disconnected)
+        await asyncio.sleep(0.5)
+        transport._serializer.deserialize = broken  # type: ignore[method-assign, assignment]
+
+    call(lambda transport: [transport.input(), Mirror(), transport.output()], 0.5, script=break_it)
+    (error,) = errors
+    assert error.startswith("The call cannot be read: ZeroDivisionError: of the user")
+    assert events == [DISCONNECTED]
