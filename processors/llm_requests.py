@@ -13,6 +13,8 @@ from pipecat.frames.frames import (
     LLMMessagesUpdateFrame,
     LLMRunFrame,
     LLMSetToolsFrame,
+    UserFileRawFrame,
+    UserImageRawFrame,
 )
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.utils.types import is_given
@@ -20,6 +22,14 @@ from pipecat.utils.types import is_given
 if TYPE_CHECKING:
     from pipecat.processors.aggregators.llm_context import LLMContext
 
+# Frames that add something to a context, and may ask for an answer (run_llm).
+_WITH_CONTENT = (
+    LLMMessagesAppendFrame,
+    LLMMessagesTransformFrame,
+    LLMMessagesUpdateFrame,
+    UserFileRawFrame,
+    UserImageRawFrame,
+)
 _OF_THE_PROGRAM = ("system", "developer")  # roles of messages that no context aggregator makes of speech
 
 
@@ -56,7 +66,7 @@ def is_request(frame: Frame) -> bool:
     """
     if isinstance(frame, LLMContextFrame):
         return _is_instruction(frame.context)
-    if isinstance(frame, (LLMMessagesAppendFrame, LLMMessagesUpdateFrame, LLMMessagesTransformFrame)):
+    if isinstance(frame, _WITH_CONTENT):
         return bool(frame.run_llm)
     return isinstance(frame, (LLMRunFrame, LLMSetToolsFrame))
 

@@ -14,6 +14,7 @@ from pipecat.frames.frames import (
     LLMRunFrame,
     LLMSetToolsFrame,
     TTSSpeakFrame,
+    UserImageRawFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -57,6 +58,7 @@ def send(frame: Frame, *behind: FrameProcessor, before: tuple[FrameProcessor, ..
         lambda: LLMContextFrame(LLMContext([*SAID, GREET])),
         lambda: LLMContextFrame(LLMContext(SAID, tools=[TOOL])),
         lambda: LLMSetToolsFrame(tools=[]),
+        lambda: UserImageRawFrame(bytes(12), (2, 2), "RGB", run_llm=True),
     ],
 )
 def test_a_request_to_a_language_model_is_passed_on_with_one_warning(
