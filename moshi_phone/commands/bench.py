@@ -49,7 +49,7 @@ def bench(engine_options: EngineOptions, frames: int) -> None:
 
     Uses the weights on this machine, or else random ones of the same size: nothing is downloaded. With
     --persona, it also measures the prompt's prefill and the copy into a call. With --engine remote, it
-    measures the servers and the way to them; otherwise Moshi on this machine. The exit code is 0 if it
+    measures the servers and the network to them; otherwise Moshi on this machine. The exit code is 0 if it
     keeps up, and 1 if it does not.
     """
     with explained():

@@ -65,8 +65,8 @@ def estimate(
 ) -> None:
     """Estimate the resources and the monthly cost of a phone line; docs/costs.md explains each figure.
 
-    All prices are options, in one currency. The defaults are in US dollars, and not those of today
-    (docs/costs.md says where they are from): give your own.
+    All prices are options, in one currency. The defaults are in US dollars and may be outdated
+    (docs/costs.md names their sources): give your own.
     """
     traffic = Traffic(lines, calls_a_day, minutes, days, busy_share, numbers)
     found = reckon(traffic, Prices(call_price, stream_price, number_price, machine_price))

@@ -115,7 +115,7 @@ def cli() -> None:
     """Talk with Moshi on the phone.
 
     Without a command, "serve" runs: "uv run bot.py --port 5001" answers calls.
-    "uv run bot.py COMMAND --help" lists the options of a command, --help-all the rare ones too. Each option
+    "uv run bot.py COMMAND --help" lists the options of a command, --help-all also the rare ones. Each option
     can be set on the command line, in the environment or a file named .env (by the variable that its help
     names), or in a settings file (--config FILE.toml, by its own name); the first of these wins.
     """

@@ -18,8 +18,8 @@ PUT_BACK_SECS = 10.0
 FORCED_SECS = 2.0  # time for a pending request after a second Ctrl-C
 
 number_option = phone_number_option(
-    "Phone number of yours at Twilio. It rings here while this runs; afterwards its previous routing is "
-    "restored. May be repeated. Numbers of yours in --personas ring here too."
+    "Your Twilio number. It rings here while the program runs; afterwards its previous routing is "
+    "restored. May be repeated. Your account's numbers in --personas ring here too."
 )
 
 

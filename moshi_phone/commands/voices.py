@@ -44,7 +44,7 @@ def voices(engine_options: EngineOptions, play: str | None, out: Path | None) ->
         if play:
             target = out or Path(f"{Path(play).stem}.wav")
             if not os.access(target.parent, os.W_OK) or target.is_dir():
-                raise Unusable(f"Cannot write to {target}; name a file in a folder of yours with --out.")
+                raise Unusable(f"Cannot write to {target}; name another file with --out.")
             asyncio.run(_play(options, play, target))
             click.echo(f"{target}: {SAMPLE_SECS:g} s")
             return

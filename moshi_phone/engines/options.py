@@ -79,8 +79,8 @@ class EngineOptions:
     calls: int | None = field(
         default=None,
         metadata={
-            "help": "Number of calls at once; by default 1, and 64 with the parrot. auto: Moshi measures at "
-            "its start how many this machine holds.",
+            "help": "Number of calls at once; by default 1, and 64 with the parrot. auto: Moshi measures "
+            "this machine's capacity at its start.",
             "min": 1,
             "words": {"auto": AUTO_CALLS},
             "metavar": "N|auto",

@@ -40,7 +40,7 @@ class TapOptions:
         default=None,
         metadata={
             "help": "Key by which a caller refuses to be recorded: the recording and the transcript of the "
-            "call are deleted, and not continued."
+            "call are deleted, and recording stops."
         },
     )
     review: bool = field(

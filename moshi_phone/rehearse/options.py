@@ -17,7 +17,7 @@ class RehearseOptions:
         default=None,
         metadata={
             "help": "Stream URL of a running server, ws://HOST:PORT/stream. Default: start a server with "
-            "the engine that the other options choose.",
+            "the engine that the other options select.",
             "envvar": "REHEARSE_URL",
             "metavar": "URL",
         },

@@ -62,7 +62,7 @@ def test_a_sample_is_not_generated_if_it_cannot_be_written(tmp_path: Path) -> No
     for target in (tmp_path / "none" / "x.wav", tmp_path / "one" / "two" / "x.wav"):
         result = CliRunner().invoke(voices, ["--play", "NATM0", "--out", str(target)])
         assert result.exit_code == 2
-        assert f"Cannot write to {target}; name a file in a folder of yours with --out." in result.output
+        assert f"Cannot write to {target}; name another file with --out." in result.output
 
 
 @pytest.mark.slow

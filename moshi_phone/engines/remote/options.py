@@ -58,7 +58,9 @@ class RemoteOptions:
     )
     server_insecure: bool = field(
         default=False,
-        metadata={"help": "Do not verify server certificates. Anyone in between can listen and speak."},
+        metadata={
+            "help": "Do not verify server certificates. An attacker on the network can then listen and speak."
+        },
     )
     server_token: str = field(
         default="",

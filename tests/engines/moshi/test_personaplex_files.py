@@ -135,5 +135,5 @@ def test_the_error_explains_how_to_accept_the_licence(hub: FakeHub) -> None:
         find(REPO)
     assert str(caught.value) == (
         f"The hub gives {REPO} only to those who have accepted its licence: accept it on "
-        f"https://huggingface.co/{REPO}, then set HF_TOKEN to a token of yours (or run 'hf auth login')."
+        f"https://huggingface.co/{REPO}, then set HF_TOKEN to your token (or run 'hf auth login')."
     )

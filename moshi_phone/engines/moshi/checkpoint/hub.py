@@ -206,7 +206,7 @@ class HubRepo:
         except errors.GatedRepoError as error:
             raise EngineUnavailable(
                 f"The hub gives {self.name} only to those who have accepted its licence: accept it on "
-                f"https://huggingface.co/{self.name}, then set HF_TOKEN to a token of yours "
+                f"https://huggingface.co/{self.name}, then set HF_TOKEN to your token "
                 "(or run 'hf auth login')."
             ) from error
         except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
