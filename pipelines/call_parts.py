@@ -45,7 +45,8 @@ class CallParts:
         options: values of ``--pipeline-option KEY=VALUE``, for the function.
         rate_hz: sample rate at the transport's ends.
         echo: the call's echo, for an ``EchoCanceller``.
-        cleaners: stages of ``--noise-suppression`` and ``--automatic-gain``, to stand behind the canceller.
+        cleaners: stages of ``--noise-suppression`` and ``--automatic-gain``, which belong behind the
+            canceller.
         rtvi: whether the peer is a pipecat client that speaks RTVI.
     """
 

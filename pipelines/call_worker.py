@@ -1,4 +1,4 @@
-"""The worker of a call: pipecat's, with an end that cannot be held up."""
+"""The worker of a call: pipecat's, with an end that no stage can block."""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ def phone_call(parts: CallParts) -> Pipeline:
             EchoCanceller(parts.echo),  # removes the bot's own voice, if the phone returns it
             *parts.cleaners,  # noise suppression and gain, if enabled
             Resampler(PHONE_RATE_HZ, SAMPLE_RATE_HZ),  # → 24 kHz
-            MoshiProcessor(parts.session, hang_secs=parts.hang_secs),  # 80 ms in, 80 ms out; text on the side
+            # answers each 80 ms with 80 ms of speech, and its words
+            MoshiProcessor(parts.session, hang_secs=parts.hang_secs),
             Resampler(SAMPLE_RATE_HZ, PHONE_RATE_HZ),  # → 8 kHz
             PlayoutGovernor(parts.playout_lead_ms),  # trims pauses to drain delay added by stalls
             MulawEncoder(),  # → µ-law

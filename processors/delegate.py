@@ -1,7 +1,6 @@
 """A text model alongside the call: it reads both sides' words, uses tools, and has the bot say its answers.
 
-The conversation never waits for it. It stands in the call's pipeline like a tap, and runs a pipeline of its
-own.
+The conversation never waits for it. It is in the call's pipeline like a tap, and runs its own pipeline.
 """
 
 from __future__ import annotations

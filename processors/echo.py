@@ -17,7 +17,7 @@ from processors.narrow_band import NarrowBand
 
 EchoMode = Literal["auto", "on", "off"]
 
-_PAST_SAMPLES = 5 * PHONE_RATE_HZ  # more than the canceller learns from
+_PAST_SAMPLES = 5 * PHONE_RATE_HZ  # longer than the audio that the canceller learns from
 
 
 class EchoPath:
@@ -77,7 +77,7 @@ class EchoPath:
         self.canceller.start(echo.delay_ms, echo.loss_db)  # again for each new estimate of the delay
 
     def _hand_over(self) -> None:
-        """Give the past to the canceller: what the stage has passed on, and what comes to it next."""
+        """Give the canceller the past audio: what the stage has passed on, and what it gets next."""
         past = self._detector.last(_PAST_SAMPLES)
         passed = max(0, len(past) - max(0, self._detector.fed_samples - self.passed_samples))
         self.canceller.play(past[:passed, 1])
@@ -98,7 +98,7 @@ class EchoPath:
 
 
 class EchoCanceller(CallerFilter):
-    """Removes the echo from the caller's audio: 16-bit mono. Stands directly behind the decoder.
+    """Removes the echo from the caller's audio: 16-bit mono. Belongs directly behind the decoder.
 
     Until an echo is found, frames pass unchanged. From then on, audio of more than 8 kHz is limited to 4 kHz.
 

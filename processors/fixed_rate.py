@@ -1,4 +1,4 @@
-"""Finds stages of pipecat's that take the caller's audio as of another rate than it has."""
+"""Finds pipecat stages that assume another sample rate than the caller's audio has."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from processors.stage import Stage
 
-_KNOWN = ("pipecat", "processors", "moshi_phone")  # packages whose stages do not resample, but for ours
+_KNOWN = ("pipecat", "processors", "moshi_phone")  # packages whose stages do not resample, except for ours
 
 
 def warn_of_other_rates(stage: Stage, out_hz: int) -> None:
-    """Warn of each recognizer behind a stage that takes its audio as of another rate.
+    """Warn of each recognizer behind a stage that assumes another rate than its audio has.
 
-    pipecat's STT services and VADs do not read a frame's rate: they have one of their own, or the pipeline's
+    pipecat's STT services and VADs do not read a frame's rate: they use their own, or the pipeline's
     ``audio_in_sample_rate``.
 
     Args:
@@ -42,5 +42,5 @@ def _detectors(stage: Stage) -> Iterator[tuple[FrameProcessor, int]]:
             own: Any = controller._vad_analyzer if controller is not None else behind
             yield behind, getattr(own, "_init_sample_rate", None) or params.audio_in_sample_rate
         elif hasattr(behind, "in_hz") or type(behind).__module__.partition(".")[0] not in _KNOWN:
-            return  # another rate behind it, or a stage of the user's, which may resample
+            return  # another rate from here on, or a user's stage, which may resample
         behind = behind.next

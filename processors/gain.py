@@ -10,7 +10,7 @@ from processors.caller_filter import CallerFilter
 
 
 class AutomaticGain(CallerFilter):
-    """Amplifies quiet speech: 16-bit mono at 8 kHz. Stands behind the noise suppressor. Adds no delay."""
+    """Amplifies quiet speech: 16-bit mono at 8 kHz. Belongs behind the noise suppressor. Adds no delay."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -61,8 +61,8 @@ class LLMRequests:
 def is_request(frame: Frame) -> bool:
     """Return whether a frame asks a language model to answer, or gives it a role or tools.
 
-    A context aggregator pushes an ``LLMContextFrame`` after each turn of the caller. That alone is no
-    request: it repeats what was said.
+    A context aggregator pushes an ``LLMContextFrame`` after each turn of the caller. That alone is not a
+    request: it repeats the transcription.
     """
     if isinstance(frame, LLMContextFrame):
         return _is_instruction(frame.context)

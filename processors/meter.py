@@ -20,7 +20,7 @@ from processors.frames import (
 class Meter:
     """Collects the measurements of all stages. A monitor for ``Tap``.
 
-    The tap may stand anywhere behind the measured stages, before or behind an encoder. Values that no stage
+    The tap may be anywhere behind the measured stages, before or behind an encoder. Values that no stage
     reports stay 0.
 
     Args:

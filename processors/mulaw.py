@@ -63,7 +63,7 @@ class MulawEncoder(Stage):
             )
 
     def _pcm_output(self) -> FrameProcessor | None:
-        """Return the output that follows, if it takes no µ-law: it would discard the audio without a word."""
+        """Return the output that follows if it does not support µ-law, and so would discard the audio."""
         stage = self.next
         while stage is not None and not isinstance(stage, BaseOutputTransport):
             stage = stage.next

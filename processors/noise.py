@@ -11,7 +11,7 @@ from processors.caller_filter import CallerFilter
 
 
 class NoiseSuppressor(CallerFilter):
-    """Suppresses noise: 16-bit mono at 8 kHz. Stands behind the echo canceller. Delays the caller by 9 ms.
+    """Suppresses noise: 16-bit mono at 8 kHz. Belongs behind the echo canceller. Delays the caller by 9 ms.
 
     Args:
         metrics: receives the delay.

@@ -18,9 +18,9 @@ from processors.frames import MulawInputFrame, MulawOutputFrame, StreamLostFrame
 class Recorder:
     """A monitor for ``Tap``, one at each end: incoming audio was said, outgoing audio is heard.
 
-    The taps may stand where the audio is µ-law or PCM, of any rate and number of channels. No stage behind
-    the outgoing tap may change the audio's length. While there is no stream, the bot's audio is not recorded:
-    nobody hears it.
+    The taps may be where the audio is µ-law or PCM, of any rate and number of channels. No stage behind the
+    outgoing tap may change the audio's length. While there is no stream, the bot's audio is not recorded,
+    because the caller does not hear it.
 
     Args:
         audio: closed with the call.

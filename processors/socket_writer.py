@@ -16,7 +16,7 @@ MAX_UNSENT = 2_000  # in a burst, before the writer task runs: 160 s of speech
 
 
 class SocketWriter:
-    """Sends messages in order: at once if the socket has room, otherwise in a task of its own.
+    """Sends messages in order: at once if the socket has room, otherwise in a separate task.
 
     While a send is stuck, waiting messages become stale, so only the newest are kept: the oldest are dropped
     and counted. While the stream has no socket, messages are discarded.

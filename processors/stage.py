@@ -55,13 +55,13 @@ _FREQUENT = (
 class Stage(FrameProcessor):
     """A stage in direct mode: it processes a frame when the previous stage pushes it.
 
-    With a queue and a task for each stage, a second of a call took 59 ms of processor time instead of 40.
-    Audio, measurements, marks, words and the bot's turns come many times a second; for each hop, pipecat
-    makes two records for observers and formats a line of its log.
-    Where the worker reports that it has none (``is_observed``), and the stage has no handlers of its frame
-    events, those frames go straight to ``process_frame``. Everything else is pipecat's.
+    With a queue and a task for each stage, a second of a call took 59 ms of CPU time instead of 40. Audio,
+    measurements, marks, words and the bot's turns pass many times a second; at each stage, pipecat creates
+    two records for observers and formats a log line. Where the worker reports that it has none
+    (``is_observed``), and the stage has no handlers of its frame events, those frames go straight to
+    ``process_frame``. Everything else is pipecat's.
 
-    A measurement that this stage does not read goes on to the next stage at once.
+    A measurement that this stage does not read is passed to the next stage at once.
 
     A stage that extends another processor of pipecat names that one first, as in ``class
     Output(BaseOutputTransport, Stage)``: only ``FrameProcessor`` may be bypassed.
@@ -94,7 +94,7 @@ class Stage(FrameProcessor):
         return self._has_handlers or getattr(self._worker, "is_observed", True)
 
     def add_event_handler(self, event_name: str, handler: Any) -> None:
-        """Add a handler; from then on, this stage's frames take pipecat's way."""
+        """Add a handler; from then on, this stage's frames are processed by pipecat's own methods."""
         self._has_handlers = True
         super().add_event_handler(event_name, handler)
 

@@ -18,7 +18,7 @@ _NOTHING = np.zeros(0, np.float32)
 class ToneOverlay(FrameProcessor):
     """Mixes three beeps into passing audio on request. Adds no audio, so no delay.
 
-    It may stand where the audio is µ-law or mono PCM of any rate.
+    It may be where the audio is µ-law or mono PCM of any rate.
     """
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from processors.transcription_frames import CALLER, HEARD_S
 class Transcriber:
     """Adds the passing words to a transcript. A monitor for ``Tap``.
 
-    While there is no stream, the bot's words are omitted: nobody hears them.
+    While there is no stream, the bot's words are omitted, because the caller does not hear them.
 
     Args:
         transcript: closed with the call. The call's time starts with this object.

@@ -56,7 +56,7 @@ class WordFrames:
         self._caller_text = ""  # of the open turn
         self._caller_late_s = 0.0  # delay between its first word and that word's transcription
         self._caller_quiet_steps = 0  # steps without a new word
-        self._turn_ends = False  # whether the frame that ends a turn is due with the next step
+        self._turn_ends = False  # whether the next step yields the frame that ends a turn
 
     def of_step(self, step: DuplexStep, heard_s: float, now_ns: int) -> Iterator[Frame]:
         """Yield the frames of a step.
@@ -86,7 +86,8 @@ class WordFrames:
                 yield _not_for_tts(LLMFullResponseStartFrame())
             self._bot_quiet_steps = 0
             written = LLMTextFrame(text)
-            written.append_to_context = False  # the spoken one is; otherwise words would be there twice
+            # only the spoken frame is for the context; otherwise each word would be in it twice
+            written.append_to_context = False
             spoken = TTSTextFrame(text, text_type=TextType.TOKEN)
             spoken.includes_inter_frame_spaces = True  # otherwise pipecat puts blanks between pieces of words
             written.pts = spoken.pts = now_ns

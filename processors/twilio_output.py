@@ -89,11 +89,11 @@ class TwilioOutput(BaseOutputTransport, Stage):
         self._speech_s = -1.0  # time of the last continuous speech
         self._paced_until_s = 0.0  # end of playback of the paced audio sent so far
         self._clip_until_s = 0.0  # the same, without a mixer's own audio
-        self._uninterruptible_until_s = 0.0  # the same, of uninterruptible frames only
+        self._uninterruptible_until_s = 0.0  # the same, for uninterruptible frames only
         self._is_last = False  # whether no stage follows, so that sent audio need not be decoded
         self._volume, self._volume_gain = params.audio_out_volume, 1.0
         self._mono = MonoMixer(self.name)
-        self._told: set[str] = set()  # logged mistakes of the pipeline: each once
+        self._told: set[str] = set()  # mistakes of the pipeline that were logged, so that each is logged once
 
     def forget_unsent(self) -> None:
         """Discard unsent messages: they belong to a lost stream."""
@@ -260,7 +260,7 @@ class TwilioOutput(BaseOutputTransport, Stage):
     async def _send(self, frame: Frame) -> None:
         message = await self._serializer.serialize(frame)
         if message and not self._socket.send(message):
-            # Upstream: the measuring stages stand before this one.
+            # Upstream, because the measuring stages come before this one.
             await self.push_frame(SendMetricsFrame(self.dropped_messages), FrameDirection.UPSTREAM)
 
     def _set_volume(self, frame: VolumeFrame | VolumeGainFrame) -> None:

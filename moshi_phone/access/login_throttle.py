@@ -3,7 +3,7 @@
 A source that fails five times is locked out for a second, then two, four, … and at most a minute; the right
 password resets the count. So one source has 1,440 guesses a day and not 1,140 a second, and a stranger who
 shares a source with the owner (behind a proxy) locks the owner out only while the guessing lasts. All sources
-together may fail 60 times at once and then once a second: a proxy may pass on a made-up source with each
+together may fail 60 times at once and then once a second: a proxy may forward a forged source with each
 guess. Devices that have sent the password are counted separately, so none of this locks them out.
 """
 

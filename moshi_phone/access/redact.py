@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from loguru import Record
 
 _TAIL_DIGITS = 3
-_MIN_IN_GROUPS = 10  # three numbers in a row are no phone number yet
+_MIN_IN_GROUPS = 10  # fewer digits are not a phone number
 _SEPARATORS = r"(?:[ .\-()/\u00a0\u2011]|%20){0,2}"
 _MORE_DIGITS = rf"(?:{_SEPARATORS}[0-9]){{6,}}"
 _NOT_INSIDE = r"(?<![0-9A-Za-z_.…\-])"  # of a SID, a hash, a file's name, a fraction or a date
@@ -48,7 +48,7 @@ class Redactor:
     """Removes phone numbers and given secrets from a text.
 
     Args:
-        secrets: what must not appear; None and empty strings are ignored.
+        secrets: texts that must not appear; None and empty strings are ignored.
     """
 
     def __init__(self, secrets: Iterable[str | None] = ()) -> None:
@@ -63,8 +63,8 @@ class Redactor:
     def patch(self, record: Record) -> None:
         """Redact a log record in place: ``logger.configure(patcher=Redactor(…).patch)``.
 
-        A safety net for every line of the log: our own code redacts what it knows. A message stays one line
-        without escape sequences, whatever a stranger put into its values.
+        A safety net for every log line: our own code redacts the values that it knows. A message stays one
+        line without escape sequences, whatever values a stranger sent.
         """
         record["message"] = visible(self.text(record["message"]))
 

@@ -22,7 +22,7 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
             if len(body) > most_bytes:
                 raise HTTPException(413, f"expected at most {most_bytes} bytes")
     except ClientDisconnect as error:
-        # Nobody reads this answer, but without it the log would contain a traceback.
+        # The client is gone, but without this answer the log would contain a traceback.
         raise HTTPException(400, "expected a whole body") from error
     return bytes(body)
 

@@ -7,7 +7,7 @@ rest.
 
 Two clocks: a token's expiry is in Unix time, because another process may have made it; that time is an
 argument. That clock can be set back, which would make an expired token valid again. So spent tokens are
-remembered by the monotonic clock, for a day, far longer than any token lives.
+remembered by the monotonic clock, for a day, far longer than any token is valid.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Raises the voice of a caller who is far too quiet, and nobody else's. Pure.
+"""Amplifies a caller who is far too quiet, and no other. Pure.
 
-WebRTC's own gain control is not used: it begins every call with 15 dB.
+WebRTC's own gain control is not used: it starts every call with 15 dB.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _MEAN_BELOW_LEVEL_DB = 6.0  # of speech: the mean of its blocks' dB, below the d
 _KNOWN_BLOCKS = 50  # of speech, before its level is trusted
 _LEVEL_MEMORY = 1 / 250  # five seconds of speech
 _STEP_DB = 3.0 / _BLOCKS_PER_S
-_NOISE_STEP_DB = 12.0 / _BLOCKS_PER_S  # down, where noise begins
+_NOISE_STEP_DB = 12.0 / _BLOCKS_PER_S  # downwards, when noise begins
 _LIMIT = 0.7 * 32_768  # -3 dB of full scale
 _RELEASE = 10 ** (60 / 20 / _BLOCKS_PER_S)
 
 
 class GainControl:
-    """One call's gain: follows the level of the speech slowly, and holds still in the pauses.
+    """One call's gain: follows the level of the speech slowly, and is constant in pauses.
 
-    Audio is 8 kHz, mono, int16. It is not delayed. What is loud enough passes unchanged.
+    Audio is 8 kHz, mono, int16. It is not delayed. Speech that is loud enough passes unchanged.
 
     Attributes:
         gain_db: of the last block, without the limiter: 0 to ``MAX_GAIN_DB``.
@@ -56,7 +56,7 @@ class GainControl:
         self._minima_db = deque[float](maxlen=_NOISE_PARTS)
 
     def process(self, samples: Samples) -> Samples:
-        """Give the same audio, louder where the caller is too quiet; the very same array while it is not."""
+        """Return the audio, amplified if the caller is too quiet; otherwise the same array object."""
         blocks = [
             self._block(samples[at : at + _BLOCK_SAMPLES]) for at in range(0, len(samples), _BLOCK_SAMPLES)
         ]
@@ -87,7 +87,8 @@ class GainControl:
         if level_db > max(noise_db + _SPEECH_ABOVE_NOISE_DB, _QUIETEST_SPEECH_DBFS):
             self._speech_blocks += 1
             step = max(_LEVEL_MEMORY, 1 / self._speech_blocks)
-            self._speech_db += step * (level_db - self._speech_db)  # of dB: one loud sound counts little
+            # a mean of dB: one loud sound has little weight
+            self._speech_db += step * (level_db - self._speech_db)
             if self._speech_blocks >= _KNOWN_BLOCKS:
                 missing_db = TARGET_DBFS - _MEAN_BELOW_LEVEL_DB - self._speech_db
                 wanted_db = max(0.0, min(missing_db, MAX_GAIN_DB, bound_db))
@@ -106,7 +107,7 @@ class GainControl:
         self._limiter = min(1.0, self._limiter * _RELEASE, _LIMIT / max(peak, 1.0))
         before, self._applied = self._applied, max(1.0, gain * self._limiter)
         gains = (
-            self._applied  # at once where it would be too loud
+            self._applied  # at once if it would be too loud
             if self._applied < before and peak > _LIMIT
             else np.linspace(before, self._applied, len(floats), dtype=np.float32)
         )

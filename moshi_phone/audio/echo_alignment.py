@@ -1,8 +1,8 @@
-"""Detects by how many samples an echo has moved against its reference. Pure.
+"""Detects by how many samples an echo has shifted against its reference. Pure.
 
-The phone's playout buffer runs dry now and then, for a few samples or some milliseconds, and nothing reports
-it. All later audio is played so much later, and a learnt echo path no longer fits. The path itself has not
-changed: it is enough to delay its reference.
+Sometimes the phone's playout buffer runs dry, for a few samples or some milliseconds, without any report. All
+later audio is delayed by that time, and a learnt echo path no longer fits. The path itself has not changed:
+delaying its reference is enough.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from moshi_phone.audio.spectrum import squared
 
 MAX_MOVE_SAMPLES = 160
 """The longest detectable move: the echo comes 20 ms later, at 8 kHz."""
-_MAX_EARLIER_SAMPLES = 40  # a playout buffer makes no echo earlier; a move that was detected wrongly does
+_MAX_EARLIER_SAMPLES = 40  # a playout buffer never makes an echo earlier, but a wrongly detected shift does
 _LAGS = MAX_MOVE_SAMPLES + _MAX_EARLIER_SAMPLES + 1
 _NO_MOVE = MAX_MOVE_SAMPLES  # index of the lag 0
 _WINDOW_SAMPLES = 640  # whitened at once: 80 ms
 _SMOOTHED_HZ = 90
 _MIN_REST = np.float32(0.01)  # of the caller's audio, in power: µ-law's noise
 _FLOOR = np.float32(1e-7)  # of a sample, in power: -70 dB of full scale
-_CLEAR = 15.0  # twice the logarithm of a likelihood ratio; long moves are rare, so they must be clearer
+_CLEAR = 15.0  # twice the logarithm of a likelihood ratio; long shifts are rare, so they must be clearer
 _CLEARER = 0.25  # likewise, for a sample more
 _REMOVED = 8.0  # likewise
-_LOST = 60.0  # likewise, by which a prediction makes matters worse
-_HARMS = 0.3  # of the predicted energy is added by a prediction that is wrong
+_LOST = 60.0  # likewise, by which a prediction increases the error
+_HARMS = 0.3  # share of the predicted energy that a wrong prediction adds
 _MAX_JUMP_SAMPLES = 480  # 60 ms
-_NOTICED = 5.0  # likewise; where this was exceeded, the move began about a block before
-_FITS = 0.4  # of the predicted energy is removed by a prediction that fits
-_FITS_AGAIN = 0.25  # likewise, by one that has fitted: it may be inexact
-_MOVE_PENALTY = np.float32(30)  # of a move in the past, likewise
+_NOTICED = 5.0  # likewise; when it was exceeded, the shift began about a block earlier
+_FITS = 0.4  # share of the predicted energy that a fitting prediction removes
+_FITS_AGAIN = 0.25  # likewise, if it fitted before: it may be inexact
+_MOVE_PENALTY = np.float32(30)  # likewise, of a past shift
 _EARLIER_PENALTY = np.float32(100)
 
 
@@ -43,7 +43,7 @@ _NEEDED: Floats = (_CLEAR + _CLEARER * np.abs(np.arange(_LAGS) - _NO_MOVE)).asty
 
 
 class Move(NamedTuple):
-    """A move of the echo.
+    """A shift of the echo.
 
     Attributes:
         samples: by which it comes later than predicted; negative if earlier.
@@ -57,19 +57,19 @@ class Move(NamedTuple):
 class EchoAlignment:
     """Compares the caller's audio with the predicted echo, block by block: 8 kHz, mono, float32.
 
-    What the prediction leaves, mostly the caller's voice, is whitened, so that pauses and frequencies without
-    that voice count most. Then the lag with the least rest is the likeliest one.
+    The prediction's residual, mostly the caller's voice, is whitened, so that pauses and frequencies without
+    that voice count most. The lag with the smallest residual is then the most likely one.
 
     Attributes:
         lost_blocks: number of blocks in which the prediction has been clearly wrong, at any detectable lag.
     """
 
     def __init__(self) -> None:
-        self._has_fitted = False  # a prediction that never fitted is wrong rather than moved
+        self._has_fitted = False  # a prediction that never fitted is wrong, not shifted
         self.restart()
 
     def restart(self) -> None:
-        """Forget the past: from now on, the prediction is another one."""
+        """Discard the past: the prediction is another one from now on."""
         self.lost_blocks = 0
         self._wrong_blocks, self._harm, self._harmless = 0, 0.0, 0.0
         self._near: Floats = np.zeros(0, np.float32)
@@ -78,13 +78,14 @@ class EchoAlignment:
         self._gain: Floats = np.zeros(_LAGS, np.float32)
         self._removed: Floats = np.zeros(_LAGS, np.float32)  # energy, over the same time
         self._predicted: Floats = np.zeros(_LAGS, np.float32)  # energy, likewise
-        self._blocks: NDArray[np.int32] = np.zeros(_LAGS, np.int32)  # since a lag began to fit better
+        # number of blocks since a lag began to fit better
+        self._blocks: NDArray[np.int32] = np.zeros(_LAGS, np.int32)
 
     def add(self, near: Floats, echo: Floats) -> Move | None:
         """Add a block of the caller's audio, and the echo predicted in it.
 
         Returns:
-            How the echo has moved against the prediction, if that is clear.
+            The shift of the echo against the prediction; None if it is not clear.
         """
         self._near = np.concatenate((self._near, near))[-_WINDOW_SAMPLES:]
         self._echo = np.concatenate((self._echo, echo))[-_WINDOW_SAMPLES:]
@@ -101,7 +102,7 @@ class EchoAlignment:
         self._blocks = (self._gain > _NOTICED) * (self._blocks + 1)
         self._watch(float(removed[_NO_MOVE]), float(predicted[_NO_MOVE]))
         best = int(np.argmax(self._gain - _NEEDED))
-        # Where little is removed at any lag, the path itself has changed, or is not learnt yet.
+        # If little is removed at every lag, the path itself has changed, or is not learnt yet.
         least, share = (_REMOVED, _FITS_AGAIN) if self._has_fitted else (_CLEAR, _FITS)
         at_least = least + share * self._predicted[best]
         if self._gain[best] <= _NEEDED[best] or self._removed[best] <= at_least:
@@ -118,7 +119,7 @@ class EchoAlignment:
 
 
 def jump(near: Sequence[Floats], echo: Sequence[Floats]) -> int:
-    """Return by how many samples an echo comes later than predicted, up to 60 ms; 0 if that is not clear.
+    """Return by how many samples an echo is later than predicted, up to 60 ms; 0 if that is not clear.
 
     Args:
         near: blocks of the caller's audio.
@@ -139,7 +140,7 @@ def jump(near: Sequence[Floats], echo: Sequence[Floats]) -> int:
 def past_moves(near: Sequence[Floats], echo: Sequence[Floats]) -> NDArray[np.int64]:
     """Return by how many samples the echo came later than predicted, for each block: int64 ``[blocks]``.
 
-    The likeliest sequence with few moves (Viterbi's algorithm).
+    The most likely sequence with few shifts (Viterbi's algorithm).
 
     Args:
         near: blocks of the caller's audio.
@@ -171,7 +172,7 @@ def past_moves(near: Sequence[Floats], echo: Sequence[Floats]) -> NDArray[np.int
 
 
 def _compare(near: Floats, echo: Floats, earlier: int = _MAX_EARLIER_SAMPLES) -> tuple[Floats, Floats]:
-    """Compare a block of a window at each lag: what subtraction removes, and what is predicted."""
+    """Return, for each lag, the energy that subtraction removes from a block, and the predicted energy."""
     near, echo = _whitened(near, echo)
     end = _WINDOW_SAMPLES - earlier
     begin = end - BLOCK_SAMPLES

@@ -1,9 +1,9 @@
 """Removes the bot's own voice from the caller's audio.
 
-A linear filter learns the echo's path and subtracts the echo, which leaves the caller's voice as it is. When
-the echo moves against its reference, so does the reference. WebRTC's echo canceller (AEC3), behind the
-filter, suppresses the rest, such as a loudspeaker's distortion. While the caller speaks, the filter's output
-is used, since AEC3 suppresses their voice, too.
+A linear filter learns the echo's path and subtracts the echo, without changing the caller's voice. When the
+echo shifts against its reference, the reference is shifted too. WebRTC's echo canceller (AEC3), behind the
+filter, suppresses the residual echo, such as a loudspeaker's distortion. While the caller speaks, the
+filter's output is used, because AEC3 also suppresses their voice.
 
 It delays the caller by 11 ms at 8 kHz, AEC3's own delay.
 """
@@ -30,13 +30,14 @@ _TO_AEC_STEP = 1 / 3  # a block
 _SPEAKS_ON_BLOCKS = 5  # after the last block with the caller's voice
 _NEW_BLOCKS = 50  # of echo: a new AEC3 suppresses any voice
 _SILENT_ENERGY = 1e-7 * BLOCK_SAMPLES  # -70 dB of full scale
-_LEFT_BY_AEC = 0.1  # in power, of what the filter leaves: more than of an echo
+_LEFT_BY_AEC = 0.1  # in power, of the filter's residual: more than that of an echo
 _LEFT_MEMORY = 0.1  # 0.2 s
 _LEFT_MORE = 1.002  # a block, at most: 10 % a second
-_WORKS = 0.03  # a filter that leaves less of an echo, in power, ...
-_MOSTLY = 0.15  # ... and now leaves this much, lets a voice through
+_WORKS = 0.03  # if a filter that left less of an echo, in power, ...
+_MOSTLY = 0.15  # ... now leaves this much, its residual contains a voice
 # Its effect:
-_ONLY_ECHO = 1.25  # a block with less than this, of the predicted echo's energy, has no voice of the caller's
+# A block with less than this multiple of the predicted echo's energy contains no caller's voice.
+_ONLY_ECHO = 1.25
 _MEASURED_BLOCKS = 500  # 10 s
 _MIN_ENERGY = 1e-8 * BLOCK_SAMPLES  # -80 dB of full scale
 _FULL_SCALE = np.float32(32_768)
@@ -44,29 +45,29 @@ _USUAL_LOSS_DB = 12.0
 
 
 class AcousticEchoCanceller:
-    """One call's canceller: passes audio unchanged until it is switched in, then stays in.
+    """One call's canceller: passes audio unchanged until it is switched on, then stays on.
 
     Audio is 8 kHz, mono, int16. Part of a block of 20 ms is held back until it is whole.
 
     Attributes:
-        is_on: whether the audio that comes out is the canceller's.
-        filtered: what ``process`` took last, behind the filter and before AEC3: float32, -1 to 1.
+        is_on: whether the output is the canceller's.
+        filtered: the last input of ``process`` after the filter and before AEC3: float32, -1 to 1.
     """
 
     def __init__(self) -> None:
         self.is_on = False
         self.filtered: Floats = np.zeros(0, np.float32)
         self._linear = LinearCanceller()
-        self._suppression: _Suppression | None = None  # none before it is needed: it takes memory and time
+        self._suppression: _Suppression | None = None  # created when needed: it takes memory and time
         self._held: Samples = np.zeros(0, np.int16)
 
     @property
     def removed_db(self) -> float:
-        """Attenuation of the echo in the caller's recent pauses; 0 while off, or if they made none."""
+        """Attenuation of the echo in the caller's recent pauses; 0 while off, or without pauses."""
         return self._suppression.removed_db if self._suppression else 0.0
 
     def play(self, bot: Samples) -> None:
-        """Add what the caller hears during the audio that ``process`` takes next: as many samples."""
+        """Add the audio that the caller hears during the next input of ``process``; of the same length."""
         self._linear.play(bot)
 
     def start(self, delay_ms: float = 0.0, loss_db: float = _USUAL_LOSS_DB) -> None:
@@ -121,7 +122,7 @@ class _Suppression:
 
     @property
     def removed_db(self) -> float:
-        # The median, since some of the blocks hold a weak voice, which the canceller rightly leaves.
+        # The median: some of the blocks contain a weak voice, which the canceller must keep.
         known = [removed_db for removed_db in self._removed_db if removed_db is not None]
         return float(np.median(known)) if known else 0.0
 
@@ -133,9 +134,9 @@ class _Suppression:
         if block.has_echo:
             suppressed = self._suppressed(block.rest, far)
             speaks = self._speaks(near, linear, suppressed)
-        else:  # AEC3 rests, which saves half the time of a usual call
+        else:  # AEC3 is skipped, which saves half the time in a usual call
             suppressed, speaks, self._on_blocks = linear, True, _SPEAKS_ON_BLOCKS
-        # Quickly to the caller's own speech, slowly away from it.
+        # Switch quickly to the caller's own speech, and slowly back.
         share = np.float32(0 if speaks else min(1.0, float(self._aec_share) + _TO_AEC_STEP))
         if share == self._aec_share and share in (0, 1):  # mostly
             mixed = suppressed if share else linear
@@ -152,19 +153,19 @@ class _Suppression:
         return np.concatenate([self._aec.process(rest[block], far[block]) for block in blocks])
 
     def _speaks(self, near: Floats, linear: Floats, suppressed: Floats) -> bool:
-        """Return whether the caller may speak: AEC3 leaves some of a voice, hardly any of an echo."""
+        """Return whether the caller may be speaking: AEC3 keeps part of a voice, but hardly any echo."""
         self._near_energy = 0.5 * self._near_energy + 0.5 * float(np.dot(near, near))
         self._linear_energy = 0.5 * self._linear_energy + 0.5 * float(np.dot(linear, linear))
         self._aec_energy = 0.5 * self._aec_energy + 0.5 * float(np.dot(suppressed, suppressed))
         is_heard = self._aec_energy > _LEFT_BY_AEC * self._linear_energy + _SILENT_ENERGY
         if self._near_energy > _SILENT_ENERGY:
             left = min(1.0, self._linear_energy / self._near_energy)
-            # It falls quickly and rises slowly, since more is left where the caller speaks.
+            # It falls quickly and rises slowly, because the residual is larger while the caller speaks.
             if left < self._left_by_filter:
                 self._left_by_filter += _LEFT_MEMORY * (left - self._left_by_filter)
             else:
                 self._left_by_filter = min(left, _LEFT_MORE * self._left_by_filter)
-            # A filter that works shows a weak voice that AEC3 would suppress together with the echo.
+            # A working filter reveals a weak voice that AEC3 would suppress together with the echo.
             is_heard |= self._left_by_filter < _WORKS and left > _MOSTLY
         self._new_blocks = max(0, self._new_blocks - 1)
         is_heard |= self._new_blocks > 0
@@ -173,7 +174,7 @@ class _Suppression:
 
 
 def _attenuation_db(near: Floats, linear: Floats, out: Floats) -> float | None:
-    """Return by how much a block of echo is attenuated; None if it is inaudible, or not all of the block."""
+    """Return the attenuation of a block of echo; None if it is inaudible, or not in the whole block."""
     echo = near - linear
     before, predicted = float(np.dot(near, near)), float(np.dot(echo, echo))
     if not _SILENT_ENERGY < before < _ONLY_ECHO * predicted:

@@ -1,7 +1,8 @@
 """Learns how a phone returns what it plays, and subtracts it: a Kalman filter in the frequency domain. Pure.
 
-A linear filter leaves the caller's own speech alone. It learns also while both speak, since it weighs what it
-does not know of the echo against what else it hears (Enzner and Vary, Signal Processing 86, 2006, 1140-1156).
+A linear filter does not change the caller's own speech. It also learns during double talk, because it weights
+each update by its uncertainty relative to the other sound (Enzner and Vary, Signal Processing 86, 2006,
+1140-1156).
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ BLOCK_SAMPLES = 160  # 20 ms at 8 kHz: a packet of the phone's
 WINDOW_SAMPLES = 2048  # numpy transforms float32 in float32; its type stubs do not know
 TAPS = 1408
 """What of an echo is learnt: 176 ms from when it may begin."""
-_STAYS = np.float32(0.9998)  # how much of the echo stays as it was from block to block
+_STAYS = np.float32(0.9998)  # share of the echo path that persists from block to block
 _CHANGES = np.float32(1) - _STAYS * _STAYS
 _NOISE_MEMORY = np.float32(0.8)
-_OF_THIS_BLOCK = np.float32(0.4)  # the least noise, in power, of what a block leaves
-_MIN_NOISE = np.float32(0.1)  # of that
+_OF_THIS_BLOCK = np.float32(0.4)  # minimum noise, as a share of the power of a block's residual
+_MIN_NOISE = np.float32(0.1)  # likewise
 _BLOCKS_IN_FFT = np.float32(WINDOW_SAMPLES / BLOCK_SAMPLES)
 _TINY = np.float32(1e-9)
-_MIN_GAIN = 0.05  # in power: the loss is known roughly, and far too large an estimate makes learning slow
+_MIN_GAIN = 0.05  # in power: the loss is known roughly, and an estimate that is far too large slows learning
 _GAIN_AGAIN = np.float32(0.2)
 _LEVEL_MEMORY = 0.9
-_WORSE = 1.2  # a filter that adds so much to what it should take away from is wrong ...
-_WORSE_BLOCKS = 20  # ... after so many blocks in a row: where the bot begins, it may be for a moment
+_WORSE = 1.2  # a filter that adds this much energy to its input is wrong ...
+_WORSE_BLOCKS = 20  # ... after this many blocks in a row: it may do so briefly when the bot starts
 _HEARD = 1e-6 * BLOCK_SAMPLES / (1 - _LEVEL_MEMORY)  # -60 dB of full scale
 
 
@@ -41,7 +42,7 @@ class Filtered(NamedTuple):
     Attributes:
         rest: the audio without the echo.
         echo: the predicted echo.
-        is_restarted: whether the filter was wrong, and has just begun to learn again.
+        is_restarted: whether the filter was wrong, and has just been reset.
     """
 
     rest: Floats
@@ -53,7 +54,7 @@ class EchoFilter:
     """One call's filter. Audio is 8 kHz, mono, float32, -1 to 1, in blocks of ``BLOCK_SAMPLES``.
 
     Args:
-        loss_db: by how much the echo is about weaker than the voice.
+        loss_db: approximate attenuation of the echo.
     """
 
     def __init__(self, loss_db: float) -> None:
@@ -71,11 +72,11 @@ class EchoFilter:
         self._is_new = True
 
     def copy(self) -> EchoFilter:
-        """Return a filter that has learnt the same."""
+        """Return a copy of the filter's state."""
         return copy(self)
 
     def forget_certainty(self) -> None:
-        """Learn almost as quickly as at the beginning, from what is known."""
+        """Raise the uncertainty, so that the filter adapts almost as fast as at the start."""
         self._uncertainty = np.maximum(self._uncertainty, _GAIN_AGAIN * self._gain)
 
     def predict(self, far: Floats) -> Floats:
@@ -87,7 +88,7 @@ class EchoFilter:
 
         Args:
             near: float32 ``[BLOCK_SAMPLES]``.
-            far: the bot's audio that may come back in it, up to its end: float32 ``[WINDOW_SAMPLES]``.
+            far: the bot's audio that may return in it, up to its end: float32 ``[WINDOW_SAMPLES]``.
         """
         spectrum = np.fft.rfft(far).astype(np.complex64, copy=False)
         echo = self._echo(spectrum)
@@ -97,7 +98,7 @@ class EchoFilter:
         self._after = _LEVEL_MEMORY * self._after + float(np.dot(rest, rest))
         is_worse = self._after > _WORSE * self._before + _HEARD
         self._worse_blocks = self._worse_blocks + 1 if is_worse else 0
-        if self._worse_blocks > _WORSE_BLOCKS:  # the echo has moved
+        if self._worse_blocks > _WORSE_BLOCKS:  # the echo has shifted
             self._forget()
             return Filtered(near, np.zeros_like(near), is_restarted=True)
         return Filtered(rest, echo)
@@ -114,9 +115,9 @@ class EchoFilter:
         noise = squared(error)
         self._noise = noise if self._is_new else _NOISE_MEMORY * self._noise + (1 - _NOISE_MEMORY) * noise
         self._is_new = False
-        # A voice that begins is above its average at once; it is not to be learnt as an echo.
+        # A starting voice exceeds its average at once; it must not be learnt as an echo.
         noise = np.maximum(_OF_THIS_BLOCK * noise, self._noise)
-        # What is not known of the echo is no noise.
+        # The unknown part of the echo is not noise.
         noise = np.maximum(noise - power * self._uncertainty / _BLOCKS_IN_FFT, _MIN_NOISE * noise)
         step = self._uncertainty / (power * self._uncertainty + _BLOCKS_IN_FFT * noise + _TINY)
         change = np.fft.irfft(step * np.conj(spectrum) * error, WINDOW_SAMPLES)

@@ -14,13 +14,13 @@ class History(Generic[Scalar]):
     """The last samples of a signal, silence at first, as one array.
 
     Args:
-        samples: how many.
+        samples: the number of samples.
         dtype: of the samples.
     """
 
     def __init__(self, samples: int, dtype: type[Scalar]) -> None:
         self._samples = samples
-        # Twice as long, so that the samples are moved once in a while rather than with each block.
+        # Twice as long, so that the samples are moved occasionally rather than with each block.
         self._buffer: NDArray[Scalar] = np.zeros(2 * samples, dtype)
         self._end = samples
         self._waiting: list[NDArray[Scalar]] = []  # blocks after those in the buffer; bounded by ``samples``

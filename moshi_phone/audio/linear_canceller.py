@@ -1,8 +1,8 @@
-"""Subtracts an echo from the caller's audio with a linear filter, and follows it when it moves. Pure.
+"""Subtracts an echo from the caller's audio with a linear filter, and follows its shifts. Pure.
 
-The filter first learns from the seconds before the echo was found, in which the echo may have moved. When the
-echo moves later on, that is clear only after a while: then the filter returns to its state before the move,
-and learns the blocks since then again. Those that have not been returned yet are filtered again.
+The filter first learns from the seconds before the echo was found, in which the echo may have shifted. A
+later shift is detected with a delay: then the filter returns to its state before the shift, and processes the
+blocks since then again. Those that have not been returned yet are filtered again.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ from moshi_phone.audio.history import History
 
 Samples = NDArray[np.int16]
 
-_PAST_BLOCKS = 3 * PHONE_RATE_HZ // BLOCK_SAMPLES  # learnt from as soon as an echo is found
+_PAST_BLOCKS = 3 * PHONE_RATE_HZ // BLOCK_SAMPLES  # of the past, learnt from as soon as an echo is found
 _STEPS_AT_ONCE = 20  # of learning, with each new block: the past is learnt in 0.5 s, without a long pause
 _OLDER = 0.4  # of the blocks with an echo
-_RECENT_BLOCKS = PHONE_RATE_HZ // 2 // BLOCK_SAMPLES  # which can be learnt again: moves are detected sooner
-_LOST_BLOCKS = 8  # with which a jump of the echo is searched
+# The blocks that can be processed again: shifts are detected sooner.
+_RECENT_BLOCKS = PHONE_RATE_HZ // 2 // BLOCK_SAMPLES
+_LOST_BLOCKS = 8  # used to search for a large shift of the echo
 _MAX_DELAY_SAMPLES = PHONE_RATE_HZ  # the longest echo comes 0.85 s late
 _MAX_AHEAD_SAMPLES = PHONE_RATE_HZ
 _REFERENCE_SAMPLES = (
     _PAST_BLOCKS * BLOCK_SAMPLES + _MAX_AHEAD_SAMPLES + _MAX_DELAY_SAMPLES + 3 * PHONE_RATE_HZ // 2
 )
-_SILENT = 32  # of 16-bit samples, -60 dB of full scale: the echo of that is not heard
+_SILENT = 32  # of 16-bit samples, -60 dB of full scale: its echo is inaudible
 _FULL_SCALE = np.float32(32_768)
 _NOTHING: Floats = np.zeros(BLOCK_SAMPLES, np.float32)
-# The filter finds an echo that comes later than the reference, and none that comes before it. So the
-# reference is delayed by less than what is known, with room for jitter and for an inexact measurement.
+# The filter can model an echo after its reference, but not before it. So the reference is delayed by less
+# than the measured delay, with a margin for jitter and for an inexact measurement.
 _LEFT_TO_FIND_MS = 45.0
 _MOVED_SAMPLES = 40 * PHONE_RATE_HZ // 1000
 
@@ -49,7 +50,7 @@ class CancelledBlock:
         near: the caller's audio.
         rest: the same without the echo.
         far: the reference of the echo.
-        has_echo: false if the bot was silent for so long that there is no echo.
+        has_echo: false if the bot was silent for longer than an echo lasts.
     """
 
     near: Floats
@@ -77,11 +78,11 @@ class _Tracker:
     def __init__(self, loss_db: float, delay: int, window: Callable[[int, int], Samples]) -> None:
         self.filter, self.delay, self.alignment = EchoFilter(loss_db), delay, EchoAlignment()
         self._window = window
-        # Each with its position, and the filter before it.
+        # Each block with its position, and the filter's state before it.
         self._recent: deque[tuple[CancelledBlock, int, EchoFilter]] = deque(maxlen=_RECENT_BLOCKS)
 
     def advance(self, block: _Block) -> CancelledBlock:
-        """Filter the next block; if the echo has moved, filter earlier ones again."""
+        """Filter the next block; after a shift of the echo, filter earlier ones again."""
         near = _as_floats(block.samples)
         cancelled = CancelledBlock(near, near, _NOTHING, has_echo=False)
         filtered = self._advance(cancelled, block.end)
@@ -106,11 +107,11 @@ class _Tracker:
             self.alignment.add(before.near, self._advance(before, end).echo)
 
     def learn(self, block: _Block, move: int) -> None:
-        """Learn from a block of the past, whose echo came so many samples later than the last one's."""
+        """Learn from a past block whose echo was later than that of the latest one by ``samples``."""
         self._filter(_as_floats(block.samples), self._window(block.end, self.delay + move))
 
     def predict(self, block: _Block) -> Floats:
-        """Return the echo in a block of the past, if it has not moved since then."""
+        """Return the echo in a past block, assuming no shift since then."""
         return self._predict(self.filter, block.end)
 
     def _predict(self, learnt: EchoFilter, end: int) -> Floats:
@@ -134,26 +135,26 @@ class _Tracker:
 class LinearCanceller:
     """One call's linear canceller: 8 kHz, mono, int16.
 
-    Positions count samples of the caller's audio; the bot's audio has those at which it is heard.
+    Positions count samples of the caller's audio; the bot's audio has the positions at which it is heard.
     """
 
     def __init__(self) -> None:
         self._bot, self._bot_end = History(_REFERENCE_SAMPLES, np.int16), 0
         self._caller_end = 0
         self._past: deque[_Block] = deque(maxlen=_PAST_BLOCKS)
-        self._tracker: _Tracker | None = None  # none before an echo is found
+        self._tracker: _Tracker | None = None  # None until an echo is found
         self._found_delay = 0  # of the reference, in samples, with which the tracker began
         self._learning: Iterator[None] = iter(())  # each item is a step of it
-        self._to_learn: deque[_Block] = deque()  # what is left of the past
+        self._to_learn: deque[_Block] = deque()  # the rest of the past blocks
 
     def play(self, bot: Samples) -> None:
-        """Add what the caller hears during the audio that ``process`` takes next: as many samples."""
+        """Add the audio that the caller hears during the next input of ``process``; of the same length."""
         self._bot.append(bot)
         self._bot_end += len(bot)
         self._caller_end = max(self._caller_end, self._bot_end - _MAX_AHEAD_SAMPLES)
 
     def keep(self, near: Samples) -> None:
-        """Take the caller's next audio, whole blocks, to learn from it once an echo is found."""
+        """Store the caller's next audio, whole blocks, to learn from once an echo is found."""
         self._past.extend(self._blocks(near))
 
     def _blocks(self, near: Samples) -> list[_Block]:
@@ -203,14 +204,14 @@ class LinearCanceller:
     def _learn(self, tracker: _Tracker) -> Iterator[None]:
         """Learn from the past until the present is reached, a block at each step."""
         past = list(self._to_learn)
-        # Only the newer part at first: a filter that has learnt all of it fits the echo before a move, too.
+        # Only the newer part at first: a filter trained on all of it would also fit the echo before a shift.
         heard = [
             at for at, block in enumerate(past) if not _is_silent(self._window(block.end, tracker.delay))
         ]
         for block in past[heard[int(_OLDER * len(heard))] if heard else 0 :]:
             tracker.advance(block)
             yield
-        # With what it knows now, the moves in all of the past are found.
+        # With the filter's present state, the shifts in all past blocks are found.
         echo = list[Floats]()
         for block in past:
             echo.append(tracker.predict(block))

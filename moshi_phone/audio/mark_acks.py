@@ -7,22 +7,23 @@ from collections import deque
 
 _WINDOW_ECHOES = 10  # the earliest of this number counts as free of jitter
 _NOISES_KEPT = 30
-_NOISE_QUANTILE = 0.9  # a stall of the way back delays some acknowledgements by seconds; that is not jitter
+# a stall of the return path delays some acknowledgements by seconds; that is not jitter
+_NOISE_QUANTILE = 0.9
 _MAX_JITTER_S = 0.1  # upper bound of the estimate: twice of it is lead that is not trimmed
 _TRIAL_ECHOES = 60  # a minute, at a mark a second
 _TRIAL_MARGIN_S = 0.015
 
 
 class MarkAckWindow:
-    """Estimates the start of the other side's playback, despite the jitter of the way back.
+    """Estimates the start of the other side's playback, despite the jitter of the return path.
 
     An acknowledgement at time t of a mark behind p seconds of audio means that this audio would have been
-    played without a break from t - p on, less the way of the acknowledgement. Jitter only makes that later,
-    so the earliest of several in a row is closest to the truth. It does not depend on trimming or earlier
-    estimates, so no correction can cause the next one.
+    played without a break from t - p on, less the time of the acknowledgement's return. Jitter only makes
+    that later, so the earliest of several in a row is closest to the truth. It does not depend on trimming or
+    earlier estimates, so no correction can cause the next one.
 
     Attributes:
-        jitter_s: jitter of the way back: the delay of acknowledgements after the earliest successor.
+        jitter_s: jitter of the return path: the delay of acknowledgements after the earliest successor.
     """
 
     def __init__(self) -> None:
@@ -49,12 +50,12 @@ class MarkAckWindow:
 class RoundTrip:
     """The round-trip time without any buffer: the minimum delay of acknowledgements.
 
-    The way can become longer during a call, which looks like audio waiting in a buffer. The difference:
+    The path can become longer during a call, which looks like audio waiting in a buffer. The difference:
     waiting audio can be trimmed away. If more than twice of the assumed buffer is trimmed within a minute
-    without any earlier acknowledgement, the way has become longer.
+    without any earlier acknowledgement, the path has become longer.
 
     Attributes:
-        least_s: seconds; infinite before the first echo.
+        least_s: in seconds; infinite before the first acknowledgement.
     """
 
     def __init__(self) -> None:
@@ -67,7 +68,7 @@ class RoundTrip:
         """Add an acknowledgement.
 
         Args:
-            late_s: delay after the earliest time at which the account has the audio played.
+            late_s: delay after the earliest time at which the audio can have been played, by the account.
             hidden_s: audio assumed to wait beyond the account.
             jitter_s: jitter of acknowledgements.
         """

@@ -1,4 +1,4 @@
-"""Makes steady noise in the caller's audio weaker, by WebRTC's noise suppressor. Pure."""
+"""Attenuates steady noise in the caller's audio with WebRTC's noise suppressor. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Samples = NDArray[np.int16]
 
 _DELAY_SAMPLES = 72  # at 8 kHz, measured
 DELAY_MS = _DELAY_SAMPLES / PHONE_RATE_HZ * 1000
-_BLOCK_SAMPLES = PHONE_RATE_HZ // 100  # the library works on 10 ms; it would fill up a shorter block
-_LEVEL = 1  # of 0 to 3: about 12 dB; more of it takes more of the speech
+_BLOCK_SAMPLES = PHONE_RATE_HZ // 100  # the library processes 10 ms; it would pad a shorter block
+_LEVEL = 1  # of 0 to 3: about 12 dB; a higher one distorts speech more
 
 
 class WebRtcNoiseSuppressor:
     """One call's suppressor.
 
-    Audio is 8 kHz, mono, int16. Part of a block of 10 ms is held back until it is whole.
+    Audio is 8 kHz, mono, int16. An incomplete block of 10 ms is held back.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class WebRtcNoiseSuppressor:
         self._held: Samples = np.zeros(0, np.int16)
 
     def process(self, samples: Samples) -> Samples:
-        """Give the next audio, ``DELAY_MS`` later and as long on average as it came."""
+        """Return the next audio, delayed by ``DELAY_MS``, and on average of the input's length."""
         waiting = np.concatenate((self._held, samples)) if len(self._held) else samples
         whole = len(waiting) // _BLOCK_SAMPLES * _BLOCK_SAMPLES
         self._held = waiting[whole:]

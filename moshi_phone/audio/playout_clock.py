@@ -21,7 +21,7 @@ class PlayoutClock:
     Its state is one number: the time at which playback would have started if it had continued without a break
     until now. An underrun moves that start by its duration; nothing else does. There are two lower bounds.
     The account's: audio is not played before it is sent. And that of acknowledged marks, less the round
-    trip: audio that was delayed on its way is played late, which the account cannot see. The later bound
+    trip: audio that the network delayed is played late, which the account cannot see. The later bound
     counts while it holds: after earlier acknowledgements, the account's counts again.
 
     All times are the other side's (``FarEndClock``), in seconds.
@@ -39,7 +39,7 @@ class PlayoutClock:
 
     @property
     def jitter_ms(self) -> float:
-        """Jitter of the way back, measured by acknowledgements."""
+        """Jitter of the return path, measured by acknowledgements."""
         return self._echoes.jitter_s * 1000
 
     @property
@@ -111,7 +111,7 @@ class PlayoutClock:
             self._count_underrun()
 
     def _take_back(self, late_s: float) -> None:
-        # It came before its audio can have been played, so that audio was lost.
+        # It arrived before its audio can have been played, so that audio was lost.
         lost_s = self._round_trip.least_s - late_s if math.isfinite(self._round_trip.least_s) else -late_s
         self._sent_began_s -= lost_s
         self._echo_began_s -= lost_s

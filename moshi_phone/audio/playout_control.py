@@ -44,7 +44,7 @@ class PlayoutControl:
         """Return the part of a block to send now, possibly nothing, and record it.
 
         Args:
-            samples: int16 ``[n]``, one block for each block of the caller's of the same length.
+            samples: int16 ``[n]``, one block for each of the caller's blocks, of the same length.
             now_s: the time.
             rate_hz: of the block.
             channels: of the block, interleaved.

@@ -72,7 +72,7 @@ class StreamResampler:
         padded = np.concatenate((self._history, samples))
         self._history = padded[samples.size :]
         windows = sliding_window_view(padded, len(self._filter))
-        # As if all of `up` samples for each of the input's were made, and one of `down` of them kept.
+        # As if `up` samples were computed for each input sample, and one in `down` of them kept.
         kept = np.arange(0, samples.size * self._up, self.down)
         newest, phase = np.divmod(kept, self._up)
         some: NDArray[np.float32] = np.einsum("ot,to->o", windows[newest], self._filter[:, phase])

@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 TONES_HZ = (440.0, 480.0)  # as in North America; understood everywhere
 ON_S, OFF_S = 2.0, 4.0
 LOUDNESS = 0.08  # of each of the two tones
-EDGE_S = 0.01  # fading in and out, so that nothing clicks
+EDGE_S = 0.01  # fade-in and fade-out, against clicks
 
 
 def ringback(at_sample: int, samples: int, rate_hz: int) -> NDArray[np.float32]:
     """Generate a piece of the tone: float32 ``[samples]``, -1 to 1.
 
     Args:
-        at_sample: where the piece begins, counted from the first ring.
-        samples: how long it is.
+        at_sample: start of the piece, in samples since the first ring.
+        samples: its length.
         rate_hz: of the samples.
     """
     at_s = (at_sample + np.arange(samples)) / rate_hz

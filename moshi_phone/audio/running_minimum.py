@@ -12,7 +12,7 @@ class RunningMinimum:
     """The minimum of the last ``count`` values, block by block.
 
     Args:
-        count: how many; at least 2.
+        count: the number of values; at least 2.
     """
 
     def __init__(self, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Takes silence out of a stream that lies too far ahead of its playing. Pure."""
+"""Trims silence from a stream that is too far ahead of its playback. Pure."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _WINDOW_MS = 4_000.0  # the lowest lead is that of this window and the one befor
 class JitterMargin:
     """Computes the surplus of the lead. Pure.
 
-    The lead is a cushion: each block takes as much of it as the block is late. What not even the latest
-    block of the last seconds took is not cushion but delay, and what lies above the target is, too. How
-    late a block is when it leaves can be seen here; how much later it arrives cannot, so as much as the
-    network's jitter is left for that, and the target is meant without both ways' jitter.
+    The lead is a margin against late blocks. The part that even the latest block of the last seconds did not
+    need is delay, not margin; so is everything above the target. A block's lateness at sending is known here,
+    but not its further delay in the network, so the network's jitter is added to the margin; the target
+    excludes the jitter of both directions.
 
     Args:
-        target_ms: the longest cushion.
+        target_ms: the largest margin.
     """
 
     def __init__(self, target_ms: float) -> None:
@@ -56,19 +56,19 @@ class JitterMargin:
         return max(0.0, over_target_ms, unused_ms)
 
     def shrunk_by(self, ms: float) -> None:
-        """Take note that so much was taken out of the lead."""
+        """Record that this much of the lead was trimmed."""
         self._lowest_ms -= ms
         self._lowest_before_ms -= ms
 
 
 class SilenceTrimmer:
-    """Takes silence out of a stream while its lead is too long; adds nothing, ever. Pure.
+    """Trims silence from a stream while its lead is too long; never adds audio. Pure.
 
     Args:
-        target_ms: the longest lead it leaves alone.
+        target_ms: the longest lead that is not trimmed.
 
     Attributes:
-        trimmed_ms: taken out in all.
+        trimmed_ms: total of silence trimmed.
     """
 
     def __init__(self, target_ms: float = DEFAULT_LEAD_MS) -> None:

@@ -32,7 +32,7 @@ class SpeechActivity:
 
         Args:
             loud: whether there is speech in it.
-            audio_s: how long it is.
+            audio_s: its duration.
         """
         if loud:
             self._silent_s = 0.0

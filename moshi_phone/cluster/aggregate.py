@@ -174,7 +174,7 @@ class _Merged(Collector):
         for state in WorkerState:
             workers.add_metric([state], sum(one is state for one in self._states.values()))
         yield workers
-        # One family for each name: a sample's label ``worker`` tells the workers apart.
+        # One family for each name: the label ``worker`` distinguishes the workers' samples.
         families = dict[str, Metric]()
         for worker, text in self._texts.items():
             for family in text_string_to_metric_families(text):

@@ -129,7 +129,7 @@ class CallRouter:
         return twiml.hang_up()
 
     async def whisper(self, call_sid: str) -> str:
-        """Answer the webhook of the person who takes a transfer."""
+        """Answer the webhook of the person who answers a transfer."""
         found = await self.ask_all(lambda worker: worker.whisper(call_sid))
         return next(iter(found), None) or await whisper(call_sid, self._state)
 
@@ -152,7 +152,7 @@ class CallRouter:
                 return await worker.next_step(call, resumes)
             except RpcError:
                 silent.append(worker.name)
-                self._load.mark_full(worker.name)  # a worker that Ray restarts lets each question wait
+                self._load.mark_full(worker.name)  # requests to a worker that Ray restarts wait
                 raise
 
         found = await self.ask_all(ask)
@@ -208,7 +208,7 @@ class CallRouter:
 
     async def ask_all(self, question: Callable[[WorkerClient], Awaitable[T | None]]) -> list[T]:
         """Ask all workers concurrently; return the results that are not None. Failing workers are skipped."""
-        # not those that have vanished: each caller would wait for them
+        # not vanished workers: every request would wait for them
         present = [worker for name, worker in self._workers.items() if not self.lost.has_vanished(name)]
         answers = await asyncio.gather(*(question(worker) for worker in present), return_exceptions=True)
         for answer in answers:

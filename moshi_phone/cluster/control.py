@@ -108,7 +108,7 @@ def create_control_app(manager: Manager, auth: ControlAuth) -> FastAPI:
 
     @app.get("/cluster")
     async def status() -> dict[str, Any]:
-        """Return the workers and their wanted number."""
+        """Return the workers and their requested number."""
         return manager.status()
 
     @app.post("/cluster/update", status_code=202)

@@ -158,7 +158,7 @@ class Gateway(RpcServer):
         return self.router.remembered.own(signature)
 
     async def asked(self, call_sids: Sequence[str]) -> list[str]:
-        """Return those of the calls about which Twilio has asked this gateway lately."""
+        """Return those of the calls whose next step Twilio has recently requested from this gateway."""
         return self.router.lost.asked(call_sids)
 
     async def note_transfer(self, call: IncomingCall, how: str) -> bool:
@@ -238,7 +238,7 @@ class Gateway(RpcServer):
     async def _check_caller(self, call: IncomingCall) -> Refusal | None:
         """Ask the first gateway: calls by number must be counted in one place."""
         for name, handle in self._view.gateways.items():
-            # This gateway is the first that answers, or nothing is counted: decide here.
+            # This gateway is the first that answers, or calls are not counted: decide here.
             if name == self.name or not self._settings.hooks.calls_per_caller_per_hour:
                 break
             asker = RpcClient(name, self._transport(handle))

@@ -1,7 +1,7 @@
 """Phone calls whose worker no longer answers, from the gateway's view.
 
-Twilio is told of them, because it does not notice a machine that vanishes. A worker that is back is told
-which of its calls have moved.
+They are redirected through Twilio's API, because Twilio does not notice that a machine has vanished. A worker
+that is back learns which of its calls have moved.
 """
 
 from __future__ import annotations
@@ -117,5 +117,5 @@ class LostCalls:
 
 
 async def _release(worker: WorkerClient, moved: list[str]) -> None:
-    with suppress(RpcError):  # its sessions end when nothing comes to them
+    with suppress(RpcError):  # without media, its sessions end by themselves
         await worker.release(moved)

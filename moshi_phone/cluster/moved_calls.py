@@ -1,7 +1,7 @@
 """Phone calls that moved to another worker because theirs did not answer. Pure.
 
 A worker may be back later: its machine was suspended, or its network was interrupted. Its sessions of calls
-that moved must end then, or they would ask Twilio for the calls.
+that moved must end then, or they would request the calls from Twilio.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calls that were routed to a worker and whose streams are still to come."""
+"""Calls that were routed to a worker and whose streams have not started."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class RoutedCalls:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._answering = 0  # calls whose TwiML is not sent yet, because a hook is asked first
+        self._answering = 0  # calls whose TwiML is not sent yet, because the hook is called first
         self._routed_s: dict[str, float] = {}  # when TwiML sent a call here, by SID; recent ones only
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Count a call as coming while its webhook is answered."""
+        """Count a call as expected while its webhook is answered."""
         self._answering += 1
         try:
             yield
@@ -47,7 +47,7 @@ class RoutedCalls:
         """Return whether a stream may still come.
 
         Args:
-            has_come: returns whether the stream of this SID has arrived.
+            has_come: returns whether the stream of this SID has started.
         """
         now_s = self._clock()
         return self._answering > 0 or any(

@@ -1,7 +1,7 @@
 """Finds the phone calls of workers that have vanished. Pure.
 
-A worker that is killed closes its sockets: Twilio sees the end of each stream and asks what to do next. A
-machine that loses its power or its network closes nothing: Twilio keeps on sending, and its callers hear
+A worker that is killed closes its sockets: Twilio sees the end of each stream and requests the next step. A
+machine that loses its power or its network closes nothing: Twilio keeps sending, and the callers hear
 nothing.
 """
 
@@ -40,7 +40,7 @@ class SilentWorkers:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether a worker with calls has missed one request, so that it should be asked again at once."""
+        """Whether a worker with calls has missed one request, so that another should be sent at once."""
         return any(one.calls and one.misses == 1 for one in self._known.values())
 
     def note(self, name: str, calls: Mapping[str, int], now_s: float) -> None:
@@ -73,7 +73,7 @@ class SilentWorkers:
         self._asked_s[call_sid] = now_s
 
     def asked(self, call_sids: Collection[str]) -> list[str]:
-        """Return those of the calls about which Twilio has asked lately: it knows that the stream is over."""
+        """Return the calls for which Twilio has recently asked what to do next: their streams are over."""
         return [sid for sid in call_sids if sid in self._asked_s]
 
     def take_lost(self, now_s: float) -> dict[str, int]:

@@ -167,7 +167,7 @@ class Worker(RpcServer):
         """End the sessions of phone calls that another worker has taken; the phone calls continue there."""
         if self._state is not None:
             for call_sid in call_sids:
-                self._state.next_steps.forget(call_sid)  # otherwise Twilio would be told to come back
+                self._state.next_steps.forget(call_sid)  # otherwise Twilio would be redirected to this worker
                 self._state.calls.replace_stream(call_sid)
 
     async def page(self, method: str, arguments: tuple[Any, ...]) -> tuple[int, Any]:
@@ -185,7 +185,7 @@ class Worker(RpcServer):
         return self._state is not None and take_message(call, self._state, is_known=True)
 
     async def whisper(self, call_sid: str) -> str | None:
-        """Return the TwiML for the person who takes a transfer; None if the call is unknown here."""
+        """Return the TwiML for the person who answers a transfer; None if the call is unknown here."""
         if self._state is None or self._state.calls.find(call_sid) is None:
             return None
         return await whisper(call_sid, self._state)

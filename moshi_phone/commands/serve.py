@@ -81,7 +81,7 @@ async def _serve(options: Settings, run_call: RunCall, numbers: Sequence[str]) -
 def _say_where(
     options: Settings, state: ServerState, port: int, numbers: Sequence[str], *, is_pointed: bool
 ) -> None:
-    """Print how to call, and what is missing if the number is not routed here."""
+    """Print how to call, and what is missing if the number is not routed to this server."""
     if options.web.web or not state.is_public():
         host = options.server.host
         logger.info("Talk to it: http://{}:{}", "localhost" if host in _HERE else host, port)

@@ -1,7 +1,7 @@
 """Detection of the bot's voice in the caller's audio, with its delay and level. Pure.
 
 An echo is linear: the phone returns its playback with a constant delay and loss, whether or not the caller
-speaks. A caller who repeats the bot's words makes no echo, nor does an engine that repeats the caller.
+speaks. A caller who repeats the bot's words is not an echo, nor is an engine that repeats the caller.
 """
 
 from __future__ import annotations

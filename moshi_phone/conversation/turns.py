@@ -21,7 +21,7 @@ TAKEOVER_S = 1.0
 
 _PAUSE_S = 0.2  # shorter silences occur inside words
 _MAX_PAUSE_S = 2.0  # after a longer one the caller begins a new turn
-_RESUMED_S = 1.2  # who continues this soon after the other's start had not finished
+_RESUMED_S = 1.2  # a speaker who continues this soon after the other's start had not finished
 _CUT_OFF_S = 0.6  # an utterance this long took the turn, even if the caller's speech cut it off
 _EARLY_S = 1.0  # a bot that starts this long before a turn's end answers it; earlier, it interrupts
 _OVERLAP_S = 0.2  # this much overlap is a normal change of turns

@@ -1,7 +1,7 @@
 """Writes a call's test report: ``report.md``, ``report.json`` and a picture.
 
-``python -m moshi_phone.conversation.write_report RECORDING DIR`` does it in a process of its own, of the
-lowest priority, so that a server's calls notice nothing of it (``--review``).
+``python -m moshi_phone.conversation.write_report RECORDING DIR`` does it in a separate process of the lowest
+priority, so that it does not disturb a server's calls (``--review``).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def write_report(folder: Path, call: Reviewed) -> Path:
 def main(recording: str, folder: str) -> int:
     """Review a recording and write its report; return the exit code."""
     os.nice(19)
-    os.umask(0o077)  # as the recording itself: for its owner alone
+    os.umask(0o077)  # readable by its owner only, like the recording
     try:
         write_report(Path(folder), review_recording([Path(recording)]))
     except (UserError, OSError) as error:

@@ -21,9 +21,9 @@ class Waiting:
 class Backlog:
     """Counts unanswered frames, and holds those that no stage has taken.
 
-    At most ``limit_frames`` are under way at a time. One more drops the oldest silent frame that still waits,
-    or the oldest waiting one if none is silent; a frame in a stage cannot be dropped. So a stall becomes a
-    gap in what the model hears, never a lasting delay. Not thread-safe: the owner locks.
+    At most ``limit_frames`` are in flight at a time. Another one drops the oldest silent frame that still
+    waits, or the oldest waiting one if none is silent; a frame in a stage cannot be dropped. So a stall
+    becomes a gap in the model's input, never a lasting delay. Not thread-safe: the owner locks.
 
     Attributes:
         dropped_frames: frames dropped since the start.

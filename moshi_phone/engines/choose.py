@@ -72,7 +72,7 @@ def create_engine(options: EngineOptions) -> EngineChoice:
     """Create the engine that the options select, with the reason and the alternative.
 
     Raises:
-        EngineUnavailable: when the options ask for something that is not available.
+        EngineUnavailable: when the options request something that is not available.
     """
     settled, personas = resolve_personas(options)
     return replace(_choose(settled), personas=personas)

@@ -62,8 +62,8 @@ Progress = Callable[[str], None]
 class DuplexSession(ABC):
     """One call's conversation. Made at the call's start, closed at its end, never used again.
 
-    One step comes out for each frame that goes in, in order, but for frames that were dropped because
-    the engine fell too far behind. A session that greets simply speaks first.
+    Each frame that is fed yields one step, in order, except for frames that were dropped because the engine
+    was too far behind. A session that greets simply speaks first.
     """
 
     @property
@@ -76,7 +76,8 @@ class DuplexSession(ABC):
         """Feed the caller's next 80 ms. Returns at once, and never waits for the model.
 
         Args:
-            pcm: float32 ``[1920]``, 24 kHz mono; do not write to it again, the session may hold on to it.
+            pcm: float32 ``[1920]``, 24 kHz mono; do not change it afterwards, because the session may keep
+                it.
 
         Raises:
             ValueError: when the array has another shape or dtype.
@@ -112,7 +113,7 @@ class DuplexSession(ABC):
         raise Unsupported(f"This engine cannot say given words ({len(text)} characters); --engine moshi can.")
 
     def stop_saying(self) -> None:  # noqa: B027 - an engine that cannot say has nothing to stop
-        """Drop the words given to ``say`` that have not begun. A word under way is finished."""
+        """Drop the words given to ``say`` that have not started. A word in progress is completed."""
 
     @property
     def listens(self) -> bool:

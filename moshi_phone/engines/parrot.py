@@ -51,7 +51,7 @@ class ParrotSession(DuplexSession):
         self._heard = np.zeros(delay_samples, np.float32)
         self._steps = StepQueue(_STEPS_KEPT)
         self._fed_frames = 0  # position in the greeting
-        self._dropped_frames = 0  # steps that nobody read in time
+        self._dropped_frames = 0  # steps that were not read in time
         self._closed = False
 
     def feed(self, pcm: Pcm) -> None:

@@ -6,7 +6,7 @@ voice = "NATF2"
 
 [sales]
 numbers = ["+15551234567"]      # who was called, or who calls
-persona = "@sales.txt"          # a file, beside this one
+persona = "@sales.txt"          # a file, next to this one
 greeting = "Hello, this is Ben."
 temperature = 0.6
 """

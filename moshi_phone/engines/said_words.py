@@ -10,7 +10,7 @@ _UNSPEAKABLE = ("So", "Sk", "Cs", "Co", "Cn", "Cc")
 
 
 def fault_of_greeting(text: str) -> str | None:
-    """Return what is wrong with a greeting's words, or None."""
+    """Return the error in a greeting's words, or None."""
     if strange := next(
         (c for c in text if unicodedata.category(c) in _UNSPEAKABLE and not c.isspace()), None
     ):

@@ -19,7 +19,7 @@ async def stop_engine(engine: DuplexEngine, within_secs: float = STOP_SECS) -> N
         within_secs: the time limit.
     """
     stopping = asyncio.create_task(_stop(engine))
-    # Not asyncio.timeout, which waits for what it has cancelled.
+    # Not asyncio.timeout, which waits for the cancelled task.
     await asyncio.wait((stopping,), timeout=within_secs)
     if not stopping.done():
         stopping.cancel()

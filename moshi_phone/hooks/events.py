@@ -92,7 +92,7 @@ EVENTS: dict[str, tuple[str, Any]] = {
 
 
 def call_event(call: IncomingCall) -> CallEvent:
-    """Describe a call that comes in."""
+    """Describe an incoming call."""
     return {
         "event": "call",
         "call_sid": call.call_sid,

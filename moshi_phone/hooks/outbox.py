@@ -62,9 +62,7 @@ class Outbox:
         """
         self._folder.mkdir(0o700, parents=True, exist_ok=True)
         self._finish_parts()
-        for held in self._folder.glob(
-            f"*{_HELD}"
-        ):  # of a program that was killed: nothing more is learned of it
+        for held in self._folder.glob(f"*{_HELD}"):  # of a killed program: its events have no further data
             held.rename(held.with_suffix(".json"))
         self._added.set()
         self._sending = asyncio.create_task(self._send_all())
@@ -131,7 +129,7 @@ class Outbox:
         for oldest in files[: max(0, len(files) - MAX_FILES + 1)]:
             oldest.unlink(missing_ok=True)
             logger.error("{} --on-end reports are waiting; dropped the oldest", MAX_FILES)
-        # Sorted by name they are sorted by time; the id keeps two of one second apart.
+        # Sorting by name sorts by time; the id distinguishes reports of the same second.
         name = f"{what.get('ended_at', '')}-{what['id']}".replace(":", "-").replace("/", "-")
         # Renamed only when complete and synced, so that a crash leaves no partial report.
         part = self._folder / f"{name}{_PART}"

@@ -56,7 +56,7 @@ class DatabaseUnusable(UserError):
 def check_database(path: Path) -> None:
     """Check before the first call that the file is usable; create it if it does not exist.
 
-    A locked or damaged database of this program is accepted: the store handles both while calls go on.
+    A locked or damaged database of this program is accepted: the store handles both during calls.
 
     Raises:
         DatabaseUnusable: in one sentence.

@@ -66,7 +66,7 @@ def delete_files(row: CallRow) -> int:
     """Delete all files of a call; return their number.
 
     Raises:
-        OSError: when one is there and cannot be deleted.
+        OSError: when an existing file cannot be deleted.
     """
     return sum(delete_with_report(one) for path in _paths(row) for one in _with_others(path))
 
@@ -75,7 +75,7 @@ def delete_with_report(path: Path) -> int:
     """Delete a file, and a recording's report; return the number of deleted files.
 
     Raises:
-        OSError: when one is there and cannot be deleted.
+        OSError: when an existing file cannot be deleted.
     """
     deleted = _delete(path)
     folder = path.with_suffix("")

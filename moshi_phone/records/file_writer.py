@@ -1,7 +1,8 @@
 """Writer of all calls' files in one thread, so that a slow disk delays no call.
 
 The event loop only queues data. The queue is bounded to 16 MB, or eight minutes of one recording. If the disk
-stalls for longer, a file whose next piece does not fit ends there, valid up to that point; the call goes on.
+stalls for longer, a file whose next piece does not fit ends there, valid up to that point; the call
+continues.
 """
 
 from __future__ import annotations

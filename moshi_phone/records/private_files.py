@@ -52,7 +52,7 @@ def make_directories(options: TapOptions) -> None:
                 directory.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
                 with NamedTemporaryFile(
                     dir=directory
-                ):  # permissions alone do not tell: the disk may be read-only
+                ):  # permissions alone are not enough: the disk may be read-only
                     pass
                 _warn_if_open(directory)
             except OSError as error:

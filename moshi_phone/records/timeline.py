@@ -18,10 +18,10 @@ class Timeline:
     """Aligns both sides of a call on one time line.
 
     The caller's audio is the clock: its samples are contiguous at any clock skew. The bot's audio is played
-    when it arrives, or when the audio sent before it has been played, whichever is later, as at Twilio. What
-    is later by less than the jitter of arrival times leaves no gap: the two sides do not move against each
-    other then, which an echo canceller needs more than their exact distance.
-    Memory is bounded by the audio in the playout buffer.
+    when it arrives, or when the audio sent before it has been played, whichever is later, as at Twilio. A
+    delay smaller than the jitter of arrival times leaves no gap, so that the two sides do not shift against
+    each other: an echo canceller needs this more than their exact distance. Memory is bounded by the audio in
+    the playout buffer.
 
     Args:
         rate_hz: the sample rate of both sides.

@@ -133,7 +133,7 @@ def _draw_voices(axes: Axes, record: CallRecord, found: Measurements) -> None:
         axes.fill_between(at_s, side * 0.04, side * (0.04 + peaks), color=color, linewidth=0, label=name)
     for gap in found.gaps:
         begin_s = gap.heard_sample / PHONE_RATE_HZ
-        long = gap.ms >= _HEARD_MS  # shorter ones are a tick at the edge
+        long = gap.ms >= _HEARD_MS  # shorter ones are drawn as a tick at the edge
         width_s = max(gap.ms / 1000, 0.01)
         axes.axvspan(begin_s, begin_s + width_s, 0, 0.5 if long else 0.03, color=BAD, alpha=0.6, linewidth=0)
     axes.set_ylim(-1.15, 1.25)

@@ -22,7 +22,7 @@ SILENCE_S = 20.0
 MAX_CALL_S = 600.0
 """Limit of a rehearsed conversation, whatever the bot does."""
 
-_BEGINS_S = 5.0  # an answer that has not begun by then counts as missing
+_BEGINS_S = 5.0  # an answer that has not started by then counts as missing
 _GREETS_S = 3.0
 _FINISHED_S = 0.9  # after this silence the bot has finished
 _LISTENS_S = 20.0  # limit for one answer

@@ -20,10 +20,10 @@ OnLine = Callable[[str], None]
 
 
 class ChildProcess:
-    """One running program, from its start to its end. Its stdin is empty and its stdout is thrown away.
+    """One running program, from its start to its end. Its stdin is empty and its stdout is discarded.
 
-    It runs in a session of its own, so Ctrl-C on the terminal and the terminal's end are for us alone, and
-    under ``supervised_child``, so it ends when we do, also after a crash or SIGKILL.
+    It runs in a separate session, so Ctrl-C and the end of the terminal reach only us, and under
+    ``supervised_child``, so it ends with us, also after a crash or SIGKILL.
 
     Attributes:
         lines: the last lines of its stderr.
@@ -34,7 +34,7 @@ class ChildProcess:
     ) -> None:
         self.lines: deque[str] = deque(maxlen=_LINES_KEPT)
         self._guard = guard  # our direct child; the program is its child
-        self._transport = transport  # closed by hand: asyncio's own API hides it
+        self._transport = transport  # closed explicitly: asyncio's own API hides it
         self._grace_secs = grace_secs
         self._on_line = on_line
         self._reading = asyncio.create_task(self._read())  # until the program closes its stderr
@@ -60,7 +60,7 @@ class ChildProcess:
             OSError: when it cannot be run.
         """
         loop = asyncio.get_running_loop()
-        # As create_subprocess_exec, which does not expose the transport, and that must be closed.
+        # Like create_subprocess_exec, but with access to the transport, which must be closed.
         transport, protocol = await loop.subprocess_exec(
             lambda: SubprocessStreamProtocol(_LINE_BYTES, loop),
             # Isolated (-I) and without site-packages (-S): it must start at once, whatever is installed.
@@ -104,21 +104,21 @@ class ChildProcess:
     async def stop(self) -> None:
         """End it, by force if it does not end by itself. May be called twice."""
         if self._guard.stdin is not None:
-            self._guard.stdin.close()  # the signal to the guard
+            self._guard.stdin.close()  # signals the guard
         try:
             await asyncio.wait_for(self._guard.wait(), self._grace_secs + GUARD_SECS)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 self._guard.kill()
             await self._guard.wait()
-        # Something that the program started may hold its stderr open; that is no reason to wait.
+        # A child of the program may hold its stderr open; do not wait for it.
         self._reading.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._reading
         self._transport.close()
 
     async def _read(self) -> None:
-        """Read its lines as long as there are any: a full pipe would block it."""
+        """Read its lines to the end: a full pipe would block it."""
         assert self._guard.stderr is not None  # noqa: S101 - it was asked for as a pipe
         async for raw in self._guard.stderr:
             if line := raw.decode(errors="replace").rstrip():

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 BINARY = "cloudflared"
-GRACE_SECS = 1  # for open requests at its end; its own default is 30, and a stream stays open
+GRACE_SECS = 1  # grace period for open requests; cloudflared's default is 30, and a stream stays open
 
 _URL = re.compile(r"https://(?P<name>[a-z0-9-]+)\.trycloudflare\.com")
 _NOT_A_TUNNEL = "api"  # https://api.trycloudflare.com appears in lines about failures
@@ -35,15 +35,15 @@ def command(binary: str, port: int, metrics_port: int, empty_config: Path) -> li
 
     Args:
         binary: cloudflared, or a path to it.
-        port: where our server listens, on 127.0.0.1.
-        metrics_port: where cloudflared shall say whether it is ready.
-        empty_config: an empty file; without it, ingress rules of a config.yml of the user's would
-            override the URL.
+        port: our server's, on 127.0.0.1.
+        metrics_port: for cloudflared's ``/ready``.
+        empty_config: an empty file; without it, ingress rules in the user's config.yml would override the
+            URL.
     """
     return [
         binary,
         "tunnel",
-        "--no-autoupdate",  # an update would restart it in mid-call, with another URL
+        "--no-autoupdate",  # an update would restart it during calls, with another URL
         "--config",
         str(empty_config),
         "--url",

@@ -1,4 +1,4 @@
-"""Ends the process if a part of it does not end: a thread, a task that ignores its cancellation, a disk.
+"""Ends the process if a thread, a task that ignores its cancellation, or a disk operation does not end.
 
 Python waits without limit for the threads of the loop's executor and for cancelled tasks. But a process must
 end after a stop request and its cleanup.

@@ -42,7 +42,7 @@ class Stopped(Exception):
 
 @dataclass
 class StopSignals:
-    """The requests made by the signals of ``STOPPING`` so far.
+    """The requests received by the signals of ``STOPPING``.
 
     Attributes:
         stop_requested: set by the first.

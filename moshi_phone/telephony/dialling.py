@@ -70,8 +70,8 @@ class CallPlan:
     def twiml(self, tokens: StreamTokens, unix_s: float) -> str:
         """Return the TwiML to run when the call is answered.
 
-        The token is minted before Twilio has assigned a SID, and shown when somebody answers. So it is valid
-        for any call, and for the whole ringing time.
+        The token is minted before Twilio has assigned a SID, and presented when the call is answered. It is
+        therefore valid for any call, and for the whole ringing time.
         """
         lifetime_secs = self.ring_secs + RING_BUFFER_SECS + LIFETIME_SECS
         requested = {PERSONA_PARAMETER: self.persona, VOICE_PARAMETER: self.voice}
@@ -168,7 +168,7 @@ class Dialler:
         self.news.clear()
 
     async def _end(self, placing: asyncio.Future[PlacedCall]) -> None:
-        """End a call that nobody follows any more: it would continue and cost money."""
+        """End a call whose status is no longer followed: it would continue and cost money."""
         try:
             call = await placing
         except TwilioError:

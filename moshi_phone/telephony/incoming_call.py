@@ -10,7 +10,7 @@ from moshi_phone.telephony.caller_id import is_number, normalize
 
 @dataclass(frozen=True)
 class IncomingCall:
-    """A call that Twilio's webhook asks about.
+    """A call announced by Twilio's webhook.
 
     Attributes:
         call_sid: SID of the call.

@@ -22,7 +22,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")  # lone halves of a pair, which UTF-8
 
 
 class BadMessage(Exception):
-    """An invalid message; the text states what was expected and what came."""
+    """An invalid message; the text states the expected and the actual form."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class NumberGroup:
         named = list(dict.fromkeys(numbers))  # without duplicates, in order
         self.number = named[0]
         self._members = {number: VoiceWebhookOverride(api, number, say, notes) for number in named}
-        self._maybe = {  # those of `also` whose owner is not known yet
+        self._maybe = {  # the numbers of `also` whose owner is still unknown
             number: VoiceWebhookOverride(api, number, say, notes)
             for number in dict.fromkeys(also)
             if number not in self._members

@@ -52,9 +52,8 @@ class VoiceWebhookOverride:
         self._pointing = ApiRetry(f"make {redact(number)} ring here")
 
     @property
-    # Whether the number's routing was changed, or may have been, and is not restored.
     def rings_here(self) -> bool:
-        """Whether the number was changed, or may have been, and not put back yet."""
+        """Whether the number's routing was changed, or may have been, and is not restored."""
         return self._borrowed is not None and bool(self._borrowed.ours)
 
     async def find(self) -> None:

@@ -81,7 +81,7 @@ class SavedNumbers:
         return False
 
     def read(self, sid: str) -> SavedNumber | None:
-        """Return what is saved of a number; None if nothing is, or it is unreadable."""
+        """Return the saved data of a number; None if there is none, or it is unreadable."""
         path = self._path(sid, ".json")
         try:
             noted = json.loads(path.read_text())

@@ -16,7 +16,7 @@ from moshi_phone.telephony.e164 import parse_number
 _AGAIN = "#rc=5&rp=all&ct=2000&rt=5000"
 """Connection overrides: five retries after any failure. Twilio does not send us the fragment."""
 
-_QUESTION_BYTES = 4  # 32 bits: enough for the questions of one call
+_QUESTION_BYTES = 4  # 32 bits: enough for the requests of one call
 
 
 def connect_stream(
@@ -61,7 +61,7 @@ def connect_stream(
 
 
 def new_question() -> str:
-    """Return a random ID that makes a question unique. Not a secret."""
+    """Return a random ID that makes a request unique. Not a secret."""
     return secrets.token_hex(_QUESTION_BYTES)
 
 
@@ -71,7 +71,7 @@ def next_path(resumes: int, held_secs: int = 0, question: str = "") -> str:
     Args:
         resumes: number of broken streams of the call; a restarted server learns it from here.
         held_secs: how long the call has been on hold.
-        question: makes the URL, and thus Twilio's signature, unique among the call's questions.
+        question: makes the URL, and thus Twilio's signature, unique among the call's requests.
     """
     prefix = f"q={question}&" if question else ""
     return f"{NEXT_PATH}?{prefix}resumes={resumes}" + (f"&held={held_secs}" if held_secs else "")

@@ -12,7 +12,7 @@ import aiohttp
 from moshi_phone.telephony.options import TwilioOptions
 from moshi_phone.telephony.rest_errors import TwilioError
 
-MAX_BYTES = 20_000_000  # ten minutes of Twilio's WAV are half of it
+MAX_BYTES = 20_000_000  # twice the size of ten minutes of Twilio's WAV
 FETCH_SECS = 60.0
 _SID = re.compile(r"RE[0-9a-fA-F]{32}")
 

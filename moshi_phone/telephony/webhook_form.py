@@ -19,7 +19,7 @@ from moshi_phone.access.signatures import HEADER
 from moshi_phone.access.source import source_of
 
 MAX_BODY_BYTES = 64 * 1024  # Twilio's forms have one or two kilobytes
-MAX_FIELDS = 500  # against a form of countless empty fields
+MAX_FIELDS = 500  # limits a form of countless empty fields
 
 _MAX_DIGITS = 6  # of a number in a query
 _CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
@@ -76,7 +76,8 @@ class WebhookForms:
         return f"{url}?{request.url.query}" if url and request.url.query else url
 
     def _check_call(self, form: FormData) -> None:
-        # Although Twilio signs it: with --insecure anyone can ask, and a token is minted for this SID.
+        # Checked although Twilio signs it: with --insecure anyone can post, and a token is minted for this
+        # SID.
         if not _CALL_SID.fullmatch(str(form.get("CallSid", ""))):
             raise WebhookRefused(RefusalCause.FORM, "it names no call")
         if self._auth.address.base is None:

@@ -39,7 +39,7 @@ from moshi_phone.engines.moshi.warm_up import warm_up
 from moshi_phone.engines.options import EngineOptions
 from moshi_phone.runtime.retries import CallLater, later
 
-HANG_SHARE = 0.6  # of --hang-secs: a hung step is abandoned before the calls that wait behind it time out
+HANG_SHARE = 0.6  # share of --hang-secs: a hung step is abandoned before the calls queued behind it time out
 CLOSING_HANG_S = 1.0  # a step of an ended call
 
 
@@ -70,7 +70,7 @@ class MoshiEngine(DuplexEngine):
         give_up_ms: float = math.inf,
     ) -> None:
         self.capacity = max(1, options.moshi_calls)  # with --calls auto, the start measures the number
-        # From the options alone, without weights.
+        # from the options alone, before the weights are read
         self.capabilities = frozenset({"say", "listen"} if options.listens else {"say"})
         self.sampling = MoshiSampling(
             Sampling(options.text_temperature, options.text_top_k),
@@ -267,7 +267,7 @@ class MoshiEngine(DuplexEngine):
             return
         for coder in hung:
             coder.abandon()
-        # Sooner than for a running call: nobody waits for this step's answer.
+        # Sooner than for a running call: the answer of this step is not needed.
         if self._loaded.thread.abandon_if_hung(session, CLOSING_HANG_S):
             self.on_failed(session, "A call ended in a step that hung")
 

@@ -110,7 +110,7 @@ def voices(options: EngineOptions, progress: Progress) -> Voices:
 
 
 def cached_voices_of(options: EngineOptions) -> Voices | None:
-    """Return PersonaPlex's voices if they are here: those of the model that is named, or else NVIDIA's."""
+    """Return PersonaPlex's voices if they are here: those of the named model, or else NVIDIA's."""
     if (folder := _files(options).folder) is not None:
         return voices_in_folder(folder)
     repo = options.model if is_personaplex_repo(options.model) else PERSONAPLEX_REPO
@@ -138,7 +138,7 @@ def _files(options: EngineOptions, hub: HubRepo | None = None) -> ModelFiles:
 
 def _repo(options: EngineOptions) -> str:
     if is_file(options.voice):
-        _check_voice_file(Path(options.voice).expanduser())  # before 16 GB are fetched to speak with it
+        _check_voice_file(Path(options.voice).expanduser())  # checked before 16 GB are fetched
     return _files(options).repo
 
 
@@ -197,7 +197,7 @@ def _in_folder(folder: Path, options: EngineOptions, progress: Progress) -> Chec
 def _weights_in_folder(
     folder: Path, manifest: Manifest, folders: Sequence[Path], packing: str
 ) -> Path | None:
-    """Choose the file of weights; None if there is none, or none of several is the wanted one."""
+    """Choose the file of weights; None if there is none, or none of several is the requested one."""
     names = [manifest.weights_name] if manifest.weights_name else _candidates(packing)
     present = [folder / name for name in names if (folder / name).is_file()]
     theirs = [path for path in present if converted_from(path) is None]
@@ -229,14 +229,14 @@ def _in_repo(hub: HubRepo, options: EngineOptions, progress: Progress, *, repair
 def _read_repo(
     hub: HubRepo, options: EngineOptions, progress: Progress, *, may_fetch: bool
 ) -> Checkpoint | None:
-    """Check the files of a repo, the small ones first; None where one is not here, and may not be fetched."""
+    """Check the files of a repo, the small ones first; None if one is missing, and may not be fetched."""
 
     def find(name: str, *, optional: bool = False) -> Path | None:
         return hub.get(name, optional=optional) if may_fetch else hub.cached(name)
 
     config = find(CONFIG_NAME, optional=True) if not KYUTAI.fullmatch(hub.name) else None
     if config is None and not (KYUTAI.fullmatch(hub.name) or may_fetch or hub.is_absent(CONFIG_NAME)):
-        return None  # there may be one, and sizes are not to be guessed
+        return None  # there may be one, and sizes must not be guessed
     cached_weights = map(hub.cached, (*SOURCE_NAMES, *WEIGHTS_NAMES.values()))
     manifest = _manifest(config, cached_weights, is_personaplex=is_personaplex_repo(hub.name))
     packing = options.packing_for(takes_persona=manifest.takes_persona)
@@ -283,13 +283,13 @@ def _manifest(
 
 
 def _candidates(packing: str) -> list[str]:
-    """Name the files that may hold the weights, the likeliest first."""
+    """Return the files that may contain the weights, the most likely first."""
     return list(dict.fromkeys([WEIGHTS_NAMES[packing], *SOURCE_NAMES, *WEIGHTS_NAMES.values()]))
 
 
 def _candidates_of_repo(hub: HubRepo, packing: str) -> list[str]:
     for suffix, named in (("-q4", "4"), ("-q4-8", "4-8"), ("-q8", "8"), ("-bf16", "none")):
-        if hub.name.endswith(suffix):  # the repo was named, and holds nothing else
+        if hub.name.endswith(suffix):  # the repo was named, and contains nothing else
             return list(dict.fromkeys([WEIGHTS_NAMES[named], *_candidates(packing)]))
     if is_personaplex_repo(hub.name):
         return list(dict.fromkeys([*SOURCE_NAMES, *_candidates(packing)]))

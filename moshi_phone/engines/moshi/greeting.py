@@ -1,8 +1,8 @@
 """Moshi's greeting: generated once, trimmed, and stored as tokens.
 
 A greeting is Moshi's own voice, generated once at start-up from a silent caller. A call's session steps
-with these tokens forced, one frame for each of the caller's, so the greeting comes out in live time, the
-model hears itself say it and hears what the caller says meanwhile, and no delay remains.
+with these tokens forced, one frame for each of the caller's, so the greeting is played in real time, the
+model hears itself say it and hears the caller meanwhile, and no delay remains.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from moshi_phone.engines.options import NONE, SILENCE, SPEECH, EngineOptions
 from moshi_phone.vendor.moshi_mlx.models.lm import Lm
 
 SPEECH_FRAMES = 3  # a take with fewer audible frames is a click or a breath, not a greeting
-# Mimi's tokens of silence differ in its first frames: its convolutions have heard nothing yet
+# Mimi's tokens of silence differ in its first frames, because its convolutions have no history yet
 SETTLING_FRAMES = 3
-MAX_GREETING_FRAMES = 750  # a minute; a longer text is no greeting
+MAX_GREETING_FRAMES = 750  # a minute; a longer text is not a greeting
 TAKES = 8  # this many takes without speech have another cause
 
 
@@ -218,7 +218,7 @@ class GreetingRecorder:
             return make_greeting(partial(take, frames), seed, progress)
         take(
             WARM_UP_FRAMES, seed
-        )  # discarded: it compiles the step, so that the first call does not wait for that
+        )  # discarded: it compiles the step, which the first call would wait for otherwise
         if greeting in (SPEECH, SILENCE, NONE):  # with a persona, the greeting starts after it
             return NO_PREFIX
         scheduler = ForcedTextScheduler(word_starts(self.tokenizer))

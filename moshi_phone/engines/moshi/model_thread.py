@@ -65,7 +65,8 @@ class JobQueue:
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()  # in order of arrival
-        self._spare: deque[Job] = deque()  # begun only when the queue above is empty and nothing is due
+        # started only when the queue above is empty and no job of a series is due
+        self._spare: deque[Job] = deque()
         self._due: dict[int, tuple[float, float]] = {}  # by owner: next due, and when given up
 
     def __len__(self) -> int:
@@ -113,7 +114,6 @@ def _take_with(first: Job, jobs: deque[Job], room_s: float) -> list[Job]:
     """Remove a job, and those of its batch to combine with it: the next one of each other owner."""
     taken = [first]
     if first.batch is not None:
-        # Reversed, so that of each owner the oldest job wins: a call's frames must stay in order.
         # Reversed, so that the oldest job of each owner wins: a call's frames stay in order.
         by_owner = {id(job.owner): job for job in reversed(jobs) if job.batch is first.batch}
         others = [job for job in jobs if job is by_owner.get(id(job.owner)) and job.owner is not first.owner]

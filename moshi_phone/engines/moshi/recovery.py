@@ -38,13 +38,13 @@ class Recovery:
         self._try_model = try_model
         self._patience_s = patience_s
         self._run_later = run_later
-        # Guards all below: begin() comes from any thread, the trials from the model's, close() from the loop.
+        # Guards all below: begin() is called from any thread, tests run in the model's, close() on the loop.
         self._lock = threading.Lock()
-        self._pauses = ExponentialBackoff()  # between trials
+        self._pauses = ExponentialBackoff()  # between tests
         self._error: str | None = None  # set while the engine is out of service
-        # Ends the pause before the next trial; set only after a failed one.
+        # Ends the pause before the next test; set only after a failed one.
         self._cancel: Cancel | None = None
-        self._closed = False  # no further trial is scheduled
+        self._closed = False  # no further test is scheduled
 
     @property
     def error(self) -> str | None:

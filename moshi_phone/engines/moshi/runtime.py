@@ -124,7 +124,7 @@ class Loader:
         try:
             finding = thread.call(partial(self.source.find, self.options, progress))
             checkpoint = await asyncio.wrap_future(finding)
-            # Before the weights, which take minutes: a persona may ask for what the model lacks.
+            # Before the weights, which take minutes: the model may not support a persona.
             voices = await asyncio.to_thread(self._find_voices, checkpoint, progress)
             return await self._load_found(thread, checkpoint, voices, progress)
         except BaseException:
@@ -135,7 +135,7 @@ class Loader:
     async def _load_found(
         self, thread: ModelThread, checkpoint: Checkpoint, voices: Voices | None, progress: Progress
     ) -> LoadedMoshi:
-        """Load what has been found, and combine it."""
+        """Load the files that were found, and combine them."""
         loader, model = self, None
         if self.options.moshi_calls == AUTO_CALLS:
             model = await self._load_model(thread, checkpoint, progress)

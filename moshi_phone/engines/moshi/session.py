@@ -1,8 +1,8 @@
-"""One call with Moshi: a pipeline of three stages, so that the slowest sets the pace and not their sum.
+"""One call with Moshi: a pipeline of three stages, so that the slowest one limits the pace, not their sum.
 
     feed → backlog → [encoder thread] → [model thread, shared] → [decoder thread] → outputs
 
-``codec/codec_stages.py`` has the first and the last stage; here are the model's, and both ends.
+``codec/codec_stages.py`` has the first and the last stage; this module has the model's, and both ends.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ class SessionOwner(Protocol):
 class MoshiSession(DuplexSession):
     """See ``DuplexSession``; made by ``MoshiEngine.open_session`` within a running event loop.
 
-    It begins at once, or when ``after`` is done: when its prompt has been read.
+    It starts at once, or when ``after`` is done: when its prompt has been prefilled.
 
     Args:
         owner: the engine.
-        model_thread: where the language model lives, that of all calls.
+        model_thread: runs the language model, for all calls.
         steps: steps all waiting calls together.
         open_language: opens the model's session; called in the model's thread.
         encoder: the call's own, returned by ``close``.
@@ -97,14 +97,14 @@ class MoshiSession(DuplexSession):
         self._steps_of_all = steps
         self._open_language = open_language
         self._language: LanguageSession | None = None  # the model's thread makes and steps it
-        self._temperature: float | None = None  # set during the call; the model's thread's own
-        self._detokenizer = detokenizer  # the decoder's thread's own
+        self._temperature: float | None = None  # set during the call; used in the model's thread only
+        self._detokenizer = detokenizer  # used in the decoder's thread only
         self._speech_queue = speech_queue  # has a lock of its own
         self._patience_s, self._loop = patience_s, asyncio.get_running_loop()
-        self.log = call_logger()  # for lines that other threads write about this call
-        self._steps = StepQueue()  # the event loop's own: other threads go through _tell
+        self.log = call_logger()  # for log lines of this call in other threads
+        self._steps = StepQueue()  # used on the event loop only: other threads use _tell
         self._closed = False
-        # Its feeding is the model's thread's; ``take`` may be called from any.
+        # Fed in the model's thread only; ``take`` may be called from any thread.
         self._listener = make_listener(self._submit_spare) if make_listener else None
         self._stages = CodecStages(  # has a lock of its own
             encoder,
@@ -118,12 +118,12 @@ class MoshiSession(DuplexSession):
         if after is None:
             self._submit(self._begin)
         else:
-            # In whichever thread finishes the prefill; submitting from there is safe.
+            # Runs in the thread that finishes the prefill, where submitting is safe.
             after.add_done_callback(lambda _: self._submit(self._begin))
         self._stages.start()
 
     def feed(self, pcm: Pcm) -> None:
-        """See ``DuplexSession``. Frames after the end are ignored: a call's last ones may be under way."""
+        """See ``DuplexSession``. Frames after the end are ignored: some may still be in flight."""
         if self._stages.push(check_frame(pcm)):
             self._owner.watch()
 
@@ -195,14 +195,14 @@ class MoshiSession(DuplexSession):
         self._steps.close()
         self._speech_queue.end()
         self._stages.end()
-        self._submit(self._forget)  # in the model's thread, where a step may be under way
+        self._submit(self._forget)  # in the model's thread, where a step may be in progress
         try:
             # The codecs return to the pool only after their threads have released them.
             await self._stages.wait_released()
         finally:
             self._owner.on_closed(self, self._stages.hung)
 
-    # Runs in the model's thread, but for the submitting.
+    # Runs in the model's thread, except for the submission.
 
     def _submit(
         self, work: Callable[[], object], period_s: float | None = None, batch: Batch | None = None
@@ -225,7 +225,7 @@ class MoshiSession(DuplexSession):
             return
         try:
             language = self._open_language()
-        except EngineError as error:  # its prompt could not be read: the model itself is sound
+        except EngineError as error:  # its prompt could not be read; the model itself works
             self._fail("its persona", error, is_engine_sound=True)
             return
         if self._temperature is not None:
@@ -267,7 +267,7 @@ class MoshiSession(DuplexSession):
         self._submit(partial(self._speak, frame), FRAME_MS / 1000, self._steps_of_all)
 
     def _answer(self, frame: CallerFrame, step: LanguageStep, pcm: Pcm | None) -> DuplexStep:
-        # At the end, words must not go into a step that nobody reads.
+        # At the end, words must not be put into a step that is not read.
         listener = None if self._stages.is_finishing else self._listener
         heard = Heard() if listener is None else listener.take()
         if heard.step_ms is not None:
@@ -281,7 +281,7 @@ class MoshiSession(DuplexSession):
         self._speech_queue.step_given()
 
     def _fail(self, where: str, reason: BaseException, *, is_engine_sound: bool = False) -> None:
-        """End the session, from any thread; steps made before still come out."""
+        """End the session, from any thread; earlier steps are still output."""
         if not self._stages.end():
             return
         why = first_line(reason)  # rustymimi's messages include a backtrace

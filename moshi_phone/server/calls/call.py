@@ -65,7 +65,7 @@ class Call:
         websocket: the newest stream's; closed with the call. None on other transports.
         take_over: continues with another stream of the phone call; None if impossible.
         session: the engine's session; None once closed.
-        expected: decisions made before the stream came.
+        expected: decisions made before the stream started.
         broke_off: whether the stream was lost and the phone call may continue with another.
         caller_hung_up: whether Twilio has reported the end of the phone call.
         handed_over: whether the phone call continues without us, or is about to.

@@ -50,7 +50,7 @@ def enter_incoming(
         section: of ``personas.toml``.
 
     Returns:
-        Its row; None if the row says so already: Twilio repeats a request that got no answer.
+        Its row; None if it is entered already: Twilio repeats a request that got no answer.
     """
     is_over = outcome not in OPEN
     ended_at = _now() if is_over else None
@@ -76,7 +76,7 @@ def enter_incoming(
 
 
 def enter_start(history: CallHistory, call: Call, engine: str) -> CallRow:
-    """Enter that a call's stream has come. A returning call continues its row."""
+    """Enter that a call's stream has started. A returning call continues its row."""
     sid, expected = call.start.call_sid, call.expected
     goes_on = expected.incoming is not None and history.find(sid) is not None
     if goes_on and (
@@ -142,7 +142,7 @@ def enter_transfer(history: CallHistory, call_sid: str, how: str, secs: str = ""
 
 
 def enter_no_stream(history: CallHistory, call_sid: str, reason: str) -> CallRow | None:
-    """Enter that a connected call's audio never came; return None if the call is in another state."""
+    """Enter that a connected call had no stream; return None if the call is in another state."""
     known = history.find(call_sid)
     if known is None or known.outcome is not Outcome.CONNECTING:
         return None

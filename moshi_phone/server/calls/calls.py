@@ -12,7 +12,7 @@ from moshi_phone.server.calls.call import Call, CallState
 from moshi_phone.server.calls.pending import PendingCall
 from moshi_phone.telephony.media_stream import Start
 
-MAX_RECENT = 32  # ended calls that late requests still find: the call's page, a rehearsal
+MAX_RECENT = 32  # ended calls that late requests can still find: the call's page, a rehearsal
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Calls:
         Args:
             start: the first message of its stream.
             session: the engine's session for it.
-            expected: decisions made before the stream came.
+            expected: decisions made before the stream started.
         """
         call = Call(start, session=session, expected=expected or PendingCall())
         self.running.add(call)

@@ -40,7 +40,7 @@ def notice_by_twilio(state: ServerState, call_sid: str) -> str | None:
 
     Args:
         state: shared state of the server.
-        call_sid: SID of a call whose stream is to come.
+        call_sid: SID of a call whose stream has not started.
     """
     options = state.settings.taps
     if not options.record_notice or not keeps_calls(options) or "say" in state.engine.capabilities:
@@ -85,14 +85,14 @@ async def tell(call: Call, state: ServerState, consent: Consent) -> None:
         call.say(notice)
         async with asyncio.timeout(NOTICE_SECS + WORD_SECS * len(notice.split())):
             await session.said()
-            await call.until_played()  # said is not yet heard: Twilio buffers audio
+            await call.until_played()  # spoken words are not heard yet: Twilio buffers audio
     except (Unsupported, CallClosed, ValueError, TimeoutError) as error:
         why = str(error) or "it took too long"
         logger.warning("The caller could not be informed, so the call is not recorded: {}", why)
         return
     consent.told(call.secs)
     call.expected = call.expected.as_told()
-    if consent.state == TOLD:  # remembered for a further stream of the same call
+    if consent.state == TOLD:  # stored for a later stream of the same call
         state.history.update(call.start.call_sid, consent=TOLD)
 
 

@@ -1,4 +1,4 @@
-"""Detects streams without media: dead sockets that nobody closed, and calls that have ended."""
+"""Detects streams without media: dead sockets that were never closed, and calls that have ended."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def close_dead_sockets(call: Call, last_audio_s: LastAudio, state: ServerS
         await _no_audio_for(STILL_SECS, last_audio_s)
         if call.websocket is not None and may_resume(call, state):
             await close_socket(call.websocket, SERVICE_RESTART, f"no media came for {STILL_SECS:g} s")
-        await asyncio.sleep(STILL_SECS)  # time for the new stream to come
+        await asyncio.sleep(STILL_SECS)  # time for the new stream to start
 
 
 async def _no_audio_for(secs: float, last_audio_s: LastAudio) -> None:

@@ -1,7 +1,7 @@
-"""The next step of a phone call after its stream; the ``<Redirect>`` after ``<Connect>`` asks for it.
+"""The next step of a phone call after its stream; requested by the ``<Redirect>`` after ``<Connect>``.
 
-A stream that breaks off (a restarted proxy or tunnel, a killed process) is no hang-up: Twilio still holds the
-caller, who gets a new stream. The session waits for it for ``--resume-secs``.
+A stream that breaks off (a restarted proxy or tunnel, a killed process) is not a hang-up: Twilio still holds
+the call, which gets a new stream. The session waits for that stream for ``--resume-secs``.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ async def next_step(call: IncomingCall, resumes: int, held_secs: int, state: Ser
     elsewhere = state.fallback(call) or twiml.hang_up()
     if resumes >= options.resumes:
         logger.warning("The stream was interrupted {} times; not resumed again", resumes + 1)
-        state.next_steps.end_with(sid, elsewhere)  # the same answer to a repeated question
+        state.next_steps.end_with(sid, elsewhere)  # the same answer to a repeated request
         if running is not None:
             running.handed_over = True  # the TwiML ends the phone call; our side need not
             running.request_end("its stream broke off too often")
         return elsewhere
     if running is not None and running.is_heard():
-        # A stream that Twilio has ended delivers nothing more: this question is early, or a replay.
+        # A stream that Twilio has ended delivers nothing more: this request is early, or a replay.
         url = state.webhooks.https(twiml.next_path(resumes, question=twiml.new_question()))
         return twiml.hold(None, TOO_SOON_SECS, url) if url else elsewhere
     # A call with a session here keeps it, even before its socket is known to be dead.
@@ -105,7 +105,7 @@ def may_resume(call: Call, state: ServerState) -> bool:
 
 
 def phone_calls(state: ServerState) -> dict[str, int]:
-    """Return the phone calls that are here or whose streams are to come.
+    """Return the phone calls that are here, or whose streams have not started.
 
     Returns:
         Number of streams that broke off, by SID.
@@ -153,7 +153,7 @@ def offer_stream(call: Call, state: ServerState) -> None:
 
 
 def note_hung_up(call_sid: str, state: ServerState) -> None:
-    """Stop waiting for an ended phone call: for its stream and for Twilio's question."""
+    """Stop waiting for an ended phone call: for its stream and for Twilio's request."""
     state.reservations.release(call_sid)
     was_awaited = isinstance(state.next_steps.peek(call_sid), PendingCall)
     state.next_steps.forget(call_sid)

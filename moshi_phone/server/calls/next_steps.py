@@ -22,7 +22,7 @@ class NextSteps:
         self._note(call_sid, expected)
 
     def forget(self, call_sid: str) -> None:
-        """Drop the decision: the call has ended, or another stream has come."""
+        """Drop the decision: the call has ended, or another stream has started."""
         self._steps.pop(call_sid, None)
 
     def peek(self, call_sid: str) -> str | PendingCall | None:

@@ -36,7 +36,7 @@ def not_taken(
 
 
 def no_stream(state: ServerState, call_sid: str, reason: str) -> None:
-    """Enter and report a call that was answered but whose audio never came; otherwise do nothing."""
+    """Enter and report a call that was answered but had no stream; otherwise do nothing."""
     if row := enter_no_stream(state.history, call_sid, reason):
         expected = state.expected.peek(call_sid)
         _report(state, row, expected.incoming if expected else None)

@@ -29,7 +29,7 @@ def caller_filters(options: CallOptions, metrics: CallMetrics) -> list[FrameProc
     filters: list[FrameProcessor] = []
     if options.noise_suppression:
         filters.append(NoiseSuppressor(metrics))
-    # After the suppressor: otherwise a quiet caller's noise would be raised first.
+    # After the suppressor: otherwise a quiet caller's noise would be amplified first.
     if options.automatic_gain:
         filters.append(AutomaticGain())
     return filters
@@ -51,7 +51,7 @@ def action_monitors(call: Call, state: ServerState, control: CallControl) -> lis
     if (optout_key := state.settings.taps.record_optout_key) and keeps_calls(state.settings.taps):
         keys[optout_key] = partial(refuse, call, state)
     monitors: list[FrameMonitor] = []
-    # Keys without an action are still observed: they are no silence of the caller.
+    # Keys without an action are observed, too: they end a silence of the caller.
     if talk := call.observations.conversation:
         monitors.append(DtmfActions(keys, talk.key_pressed))
     elif keys:

@@ -1,4 +1,4 @@
-"""Calls whose streams have not come yet: the decisions on them, and their reserved sessions."""
+"""Calls whose streams have not started: the decisions on them, and their reserved sessions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PendingCall:
 
 
 class PendingCalls:
-    """Stores each call until its stream comes, for two minutes plus ``later_s``."""
+    """Stores each call until its stream starts, for two minutes plus ``later_s``."""
 
     def __init__(self) -> None:
         self._calls: dict[str, tuple[float, PendingCall]] = {}  # expiry time and decisions, by SID
@@ -53,7 +53,7 @@ class PendingCalls:
             call_sid: SID of the call.
             expected: the decisions.
             now_s: monotonic.
-            later_s: extra time for the stream to come.
+            later_s: extra time for the stream to start.
         """
         self._calls.pop(call_sid, None)  # removed first, so that it moves to the end, as the newest
         self._calls[call_sid] = (now_s + KEPT_S + later_s, expected)
@@ -61,7 +61,7 @@ class PendingCalls:
             del self._calls[next(iter(self._calls))]
 
     def has(self, call_sid: str, now_s: float) -> bool:
-        """Return whether the stream of a call is still to come."""
+        """Return whether the stream of a call has not started yet."""
         until_s, _ = self._calls.get(call_sid, (now_s, None))
         return now_s < until_s
 
@@ -80,7 +80,7 @@ class PendingCalls:
             self._calls[call_sid] = (known[0], known[1].as_told())
 
     def pop(self, call_sid: str, now_s: float) -> PendingCall:
-        """Remove and return the decisions on a call whose stream has come; defaults if there are none."""
+        """Remove and return the decisions on a call whose stream has started; defaults if there are none."""
         self._calls = {
             sid: (until_s, expected) for sid, (until_s, expected) in self._calls.items() if now_s < until_s
         }
@@ -93,7 +93,7 @@ HOLD_SECS = 20.0
 
 
 class Reservations:
-    """Reserved sessions, until the stream comes, Twilio reports the call's end, or ``HOLD_SECS`` are over."""
+    """Reserved sessions, until the stream starts, Twilio reports the call's end, or ``HOLD_SECS`` pass."""
 
     def __init__(self) -> None:
         self._made_s: dict[str, float] = {}  # by SID
@@ -108,15 +108,15 @@ class Reservations:
         self._made_s[call] = now_s
 
     def release(self, call: str) -> None:
-        """Drop a reservation: the stream has come, or will not come."""
+        """Drop a reservation: the stream has started, or will not start."""
         self._made_s.pop(call, None)
 
     def is_made(self, call: str) -> bool:
-        """Return whether neither the call's stream nor its end has come."""
+        """Return whether the call has neither started its stream nor ended."""
         return call in self._made_s
 
     def count(self, now_s: float, *, besides: str) -> int:
-        """Return the number of calls whose streams are still to come.
+        """Return the number of calls whose streams have not started.
 
         Args:
             now_s: on the clock of ``make``.

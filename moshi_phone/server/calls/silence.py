@@ -28,7 +28,7 @@ def watch_conversation(call: Call, state: ServerState) -> LiveConversation | Non
 
 
 class SilentCaller:
-    """Asks a silent caller whether they are there, and ends the call if the silence continues.
+    """Asks whether a silent caller is still there, and ends the call if the silence continues.
 
     Time is counted in the caller's audio, which Twilio sends in silence as well.
 

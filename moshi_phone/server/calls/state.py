@@ -87,7 +87,8 @@ class ServerState:
         clock: returns seconds, monotonic.
         now: returns the time of day, with its zone.
         line_number: the number routed here by ``--number``, E.164.
-        loading: the engine's start, if calls may come before its end; they ring until then. None afterwards.
+        loading: the engine's start, if calls may arrive before its end; they ring until then. None
+            afterwards.
         webhook_base_url: base of Twilio's webhooks, if different from that of streams: the gateway of a
             cluster, or a URL shared by several servers.
     """

@@ -69,8 +69,8 @@ async def handle_stream(
     except StreamRefused as refused:
         call_sid = start.call_sid if start else ""
         refusal = refused.refusal
-        # Admitted, but no session: it came late, or another call was faster. The redirect comes before the
-        # close: closing the stream ends the phone call.
+        # Admitted, but without a session: it was late, or another call was faster. The redirect comes before
+        # the close: closing the stream ends the phone call.
         document = None
         if expected is not None:
             document = state.fallback(expected.incoming, is_runners=expected.is_runners)

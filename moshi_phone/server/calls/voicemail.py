@@ -24,7 +24,7 @@ _waiting: set[asyncio.Task[None]] = set()  # strong references: asyncio holds ta
 
 @dataclass(frozen=True)
 class Voicemail:
-    """What to do if a machine answers.
+    """The handling of calls that a machine answers.
 
     Attributes:
         what: ``talk`` (as to a person), ``hang-up`` or ``message``.
@@ -74,7 +74,7 @@ class Voicemail:
         if not status.startswith((MACHINE, FAX)) or self.what == "talk":
             return
         call = state.calls.find(call_sid)
-        if call is None:  # Twilio may report it before the stream comes
+        if call is None:  # Twilio may report it before the stream starts
             later = asyncio.create_task(self._act_when_begun(call_sid, status, state))
             _waiting.add(later)
             later.add_done_callback(_waiting.discard)

@@ -1,4 +1,4 @@
-"""The whisper: words to the person who answers a transfer, before it is connected."""
+"""The whisper: words for the person who answers a transfer, before the caller is connected."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 The limits must not harm Twilio. All of its connections may come from one address, or from loopback through a
 tunnel or a proxy on this machine. So a new connection is never refused: if too many wait, the oldest waiting
-one is disconnected. Twilio's connections wait for some hundredths of a second, an attacker's for as long as
-they can.
+one is disconnected. Twilio's connections wait for some hundredths of a second, an attacker's as long as
+possible.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 
 class ReadGate:
-    """Stands in for a transport. It reads only while neither side has paused it.
+    """Replaces a transport. It reads only while neither side has paused it.
 
     uvicorn's protocols pause and resume their transport as its only users.
 

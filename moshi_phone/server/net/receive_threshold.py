@@ -15,7 +15,7 @@ class ReceiveThreshold:
     """Leaves incoming bytes in the kernel until there are enough of them.
 
     A phone's packets come 50 times a second, but only every fourth completes a frame. Most of the CPU time of
-    a call is spent on waking up, not on the work done then. The end of the connection always wakes the loop.
+    a call is spent on wake-ups, not on the work. The end of the connection always wakes the loop.
 
     Args:
         transport: read at once, as usual, if it has no socket or the system is not Linux: elsewhere, a lower

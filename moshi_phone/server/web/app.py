@@ -67,13 +67,13 @@ def create_app(state: ServerState, run_call: RunCall, on_status: OnStatus | None
     @app.websocket(STREAM_PATH)
     async def stream(websocket: WebSocket) -> None:
         """Handle one Media Stream, which is one call."""
-        await websocket.accept()  # before any check: the token comes in the stream's start message
+        await websocket.accept()  # before any check, because the start message carries the token
         peer = websocket.client.host if websocket.client else None
 
         def admit(start: Start) -> None:
             # raises StreamRefused
             state.auth.admit(start.call_sid, start.custom_parameters, websocket.headers, peer)
-            state.reservations.release(start.call_sid)  # the stream is here and takes a session itself
+            state.reservations.release(start.call_sid)  # the stream has started and takes a session itself
             expect_overrides(start, state)
 
         await handle_stream(websocket, state, run_call, admit)
@@ -90,7 +90,7 @@ async def _running(state: ServerState) -> AsyncIterator[None]:
 
 
 def _note_end(call_sid: str, state: ServerState) -> None:
-    """Record the end of a phone call whose stream has not come, or whose transfer rings: the caller left."""
+    """Record that the caller left a call whose stream has not started, or whose transfer rings."""
     note_hung_up(call_sid, state)
     no_stream(state, call_sid, "the call ended before its audio came")
     state.reports.transferred(state.outbox, call_sid, state.history.find(call_sid))

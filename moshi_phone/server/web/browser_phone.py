@@ -77,7 +77,7 @@ def refusal_page(refusal: HTTPException) -> HTMLResponse:
     return HTMLResponse(content, refusal.status_code, _REFUSAL_HEADERS | dict(refusal.headers or {}))
 
 
-MAX_BODY_BYTES = 4 * 1024  # room for two names many times over
+MAX_BODY_BYTES = 4 * 1024  # far more than two names need
 
 
 def offers(state: ServerState) -> dict[str, list[str]]:

@@ -25,8 +25,8 @@ CheckAccess = Callable[[HTTPConnection], Awaitable[None]]
 def monitoring_router(calls: CallsSource, check: CheckAccess) -> APIRouter:
     """Build the routes that report on calls.
 
-    The list shows only the beginning of each SID. A whole SID is as good as a secret: it gives access to the
-    call's transcript, for the call's own page and for a rehearsal.
+    The list shows only the beginning of each SID. A whole SID is a secret: it gives access to the call's
+    transcript, for the call's own page and for a rehearsal.
 
     Args:
         calls: source of the calls.

@@ -50,7 +50,7 @@ def file_response(
 
 
 class _RemoteResponse(StreamingResponse):
-    """Breaks off when the other machine no longer answers; the server then closes the connection."""
+    """Aborts if the other machine stops answering; the server then closes the connection."""
 
     async def stream_response(self, send: Send) -> None:
         try:
@@ -60,7 +60,7 @@ class _RemoteResponse(StreamingResponse):
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """Return begin and end (exclusive) of the range that a header asks for; None for the whole file.
+    """Return begin and end (exclusive) of a header's range; None for the whole file.
 
     Args:
         header: of the request; several ranges, or another unit, mean the whole file (RFC 9110, 14.2).

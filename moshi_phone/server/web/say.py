@@ -8,7 +8,7 @@ from moshi_phone.access.request_body import parse_json, read_body
 from moshi_phone.server.web.calls_source import CallsSource
 from moshi_phone.server.web.monitoring import CheckAccess
 
-MAX_BODY_BYTES = 16 * 1024  # ample; the session limits what it queues
+MAX_BODY_BYTES = 16 * 1024  # ample; the session limits its queue
 _ERRORS = 400  # first HTTP error status
 
 

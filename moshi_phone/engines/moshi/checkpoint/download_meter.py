@@ -27,7 +27,6 @@ class DownloadMeter:
         self._file = file
         self._total_bytes = total_bytes
         # The speed counts this attempt's bytes only.
-        # The speed counts this attempt's bytes only.
         self._first_bytes = done_bytes
         self._said_bytes = done_bytes  # in the last line
         self._began_s = now_s

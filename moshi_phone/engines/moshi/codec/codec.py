@@ -1,9 +1,9 @@
 """Mimi, the codec: reset for each call, with a count of its remaining life.
 
-A ``rustymimi.Tokenizer`` takes 530 MB, and one to three seconds to load, holding the interpreter's lock. It
-does one thing at a time, accumulates state until it is reset, and counts positions up to a limit that its
-constructor fixes. So a pool holds loaded ones (``codec_pool.py``), a call takes two, one to encode and one to
-decode, and in a long call each hands over to another one (``handover.py``).
+A ``rustymimi.Tokenizer`` takes 530 MB, and one to three seconds to load, holding the GIL. It processes one
+frame at a time, accumulates state until it is reset, and counts positions up to a limit that its constructor
+fixes. So a pool holds loaded ones (``codec_pool.py``), a call takes two, one to encode and one to decode, and
+in a long call each hands over to another one (``handover.py``).
 """
 
 from __future__ import annotations

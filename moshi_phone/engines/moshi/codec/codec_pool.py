@@ -18,7 +18,7 @@ from moshi_phone.runtime.retries import CallLater, Cancel, ExponentialBackoff, l
 
 CLOSE_PATIENCE_S = 3.0  # loading one takes a second
 HANDOVER_FRAMES = 80 * 1000 // FRAME_MS  # then a codec holds 65 MB, and another one takes over
-DIRECTIONS_PER_SPARE = 8  # each occupies a spare for some seconds of those 80; ten on a slow CPU
+DIRECTIONS_PER_SPARE = 8  # each handover occupies a spare for some of those 80 seconds; ten on a slow CPU
 
 
 class MimiPool:
@@ -56,7 +56,7 @@ class MimiPool:
         self._ready: list[Mimi] = []  # least used first
         self._lent: set[Mimi] = set()  # to calls, and as spares
         self._lent_spares: set[Mimi] = set()  # the spares among them: they must not take the calls' codecs
-        self._lock = threading.Condition()  # guards all of these; calls' threads return codecs
+        self._lock = threading.Condition()  # guards all of these, because calls' threads return codecs
         self._wanted = 0  # replacements being loaded, one after the other
         self._pauses = ExponentialBackoff()  # between failed attempts to load one
         self._cancel: Cancel | None = None  # ends the pause before the next attempt

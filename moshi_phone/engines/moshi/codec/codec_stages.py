@@ -1,4 +1,4 @@
-"""The two codec stages of one call, and the frames that are under way between them and the model.
+"""The two codec stages of one call, and the frames in flight between them and the model.
 
     push → backlog → [encoder thread] → encoded … the model … decode → [decoder thread] → give
 
@@ -26,7 +26,7 @@ from moshi_phone.engines.moshi.model.language_model import LanguageStep
 from moshi_phone.engines.moshi.model.token_history import Tokens
 
 STAGES = 3  # a frame in each: encoding, language model, decoding
-CLOSE_GRACE_S = 1.0  # how long a codec may take for its last frame before it is given up
+CLOSE_GRACE_S = 1.0  # time limit of a codec's last frame, after which the codec is abandoned
 
 
 @dataclass(slots=True)
@@ -51,10 +51,10 @@ class CodecStages:
         encoder: the call's own.
         decoder: the call's own.
         encoded: receives each encoded frame; called in the encoder's thread.
-        answer: makes a step from a frame, the model's result and its sound, float32 ``[1920]`` or None;
+        answer: creates a step from a frame, the model's result and its sound, float32 ``[1920]`` or None;
             called in the decoder's thread.
         give: receives each step, on the event loop.
-        failed: called in a codec's thread with the name of its stage and what it raised.
+        failed: called in a codec's thread with the name of its stage and its exception.
         tell: runs a function on the event loop.
     """
 
@@ -79,10 +79,10 @@ class CodecStages:
         # Guards everything below, which the event loop, the codecs' threads and the model's share.
         self._changed = threading.Condition()
         self._backlog = Backlog()  # frames that are not decoded yet
-        self._answered_frames = 0  # whose steps are on their way from the decoder's thread to ``give``
-        self._begun = False  # once the model's session exists
+        self._answered_frames = 0  # whose steps are between the decoder's thread and ``give``
+        self._begun = False  # whether the model's session exists
         self._ended = False  # never unset
-        self._on_last: Callable[[int], None] | None = None  # set once no more frames come
+        self._on_last: Callable[[int], None] | None = None  # set when no more frames are accepted
         stage = partial(CoderThread, failed=failed, tell=tell)
         self._threads = (
             stage("encoder", encoder, partial(self._encode, encoder)),
@@ -95,7 +95,7 @@ class CodecStages:
             thread.start()
 
     def begin(self) -> None:
-        """Let frames through: the model's session exists. Until then they wait in the backlog."""
+        """Start processing frames: the model's session exists. Until then they wait in the backlog."""
         with self._changed:
             self._begun = True
             self._changed.notify_all()
@@ -146,7 +146,7 @@ class CodecStages:
 
     @property
     def hung(self) -> list[Encoder | Decoder]:
-        """The codecs that their threads still hold; after ``wait_released``, they hang."""
+        """The codecs still held by their threads; after ``wait_released``, these hang."""
         # A thread inside Rust cannot be stopped: the pool replaces its codec.
         return [thread.coder for thread in self._threads if not thread.released.is_set()]
 
