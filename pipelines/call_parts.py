@@ -6,18 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from loguru import logger
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.transports.base_transport import BaseTransport
+from pipecat.transports.base_input import BaseInputTransport
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import BaseTransport, TransportParams
 
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.silence_trimmer import DEFAULT_LEAD_MS
 from moshi_phone.engines.duplex import HANG_SECS, DuplexSession
 from pipelines.call_worker import CallWorker
 from processors.echo import EchoPath
+from processors.guarded_audio import guard_audio
+from processors.twilio import TwilioTransport
 
 CANCEL_SECS = 2.0  # time for pipecat's stages to end, before they are abandoned
+
+# Parameters of any transport for a pipeline function to choose.
+CONFIGURABLE = {"audio_in_filter", "audio_out_filter", "audio_out_mixer", "audio_out_volume"}
 
 Transfer = Callable[[str], bool]
 """Starts a transfer to ``--transfer-to``, given the reason for the log; returns False if impossible."""
@@ -62,6 +70,31 @@ class CallParts:
     echo: EchoPath = field(default_factory=EchoPath)
     cleaners: Sequence[FrameProcessor] = ()
     rtvi: bool = False
+
+    def configure(self, params: TransportParams) -> None:
+        """Give the transport audio filters, a mixer and a volume, before its ends are used.
+
+        A filter or mixer that fails is logged, and passes the audio. A transport without parameters, such as
+        ``FakeTransport``, ignores them.
+
+        Args:
+            params: the log names those that have no effect.
+        """
+        if isinstance(self.transport, TwilioTransport):
+            self.transport.configure(params)
+            return
+        guarded, ignored = guard_audio(params), set[str]()
+        for end in (self.transport.input(), self.transport.output()):
+            if isinstance(end, (BaseInputTransport, BaseOutputTransport)):
+                own = end._params  # read when the pipeline starts, by all of pipecat's transports
+                given = {name: getattr(guarded, name) for name in params.model_fields_set}
+                ignored |= {name for name in given.keys() - CONFIGURABLE if given[name] != getattr(own, name)}
+                for name in given.keys() & CONFIGURABLE:
+                    setattr(own, name, given[name])
+        if ignored:
+            logger.warning(
+                "These TransportParams are fixed on this transport: {}", ", ".join(sorted(ignored))
+            )
 
     def worker(self, pipeline: Pipeline, **options: Any) -> PipelineWorker:
         """Create the worker that runs this call's pipeline.

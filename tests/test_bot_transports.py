@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import uvicorn
 from fastapi import FastAPI, WebSocket
+from pipecat.audio.filters.base_audio_filter import BaseAudioFilter
+from pipecat.frames.frames import Frame
 from pipecat.frames.protobufs import frames_pb2
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.runner.types import (
@@ -28,6 +30,7 @@ from pipecat.runner.types import (
 )
 from pipecat.serializers.plivo import PlivoFrameSerializer
 from pipecat.serializers.telnyx import TelnyxFrameSerializer
+from pipecat.transports.base_transport import TransportParams
 from websockets.asyncio.client import ClientConnection, connect
 
 import bot
@@ -261,6 +264,49 @@ async def test_a_client_of_pipecat_s_with_protobuf_and_rtvi(engine: AskedEngine)
     async with asyncio.timeout(20):
         while engine.running:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+class Halved(BaseAudioFilter):
+    """Halves the caller's audio."""
+
+    async def start(self, sample_rate: int) -> None:
+        assert sample_rate == 24_000
+
+    async def stop(self) -> None: ...
+
+    async def process_frame(self, frame: Frame) -> None: ...
+
+    async def filter(self, audio: bytes) -> bytes:
+        return (np.frombuffer(audio, "<i2") // 2).tobytes()
+
+
+def configured(parts: CallParts) -> Pipeline:
+    quieter = TransportParams(audio_in_filter=Halved(), audio_out_volume=0.5, audio_out_channels=2)
+    parts.configure(quieter)
+    return any_transport(parts)
+
+
+async def test_a_filter_and_a_volume_on_pipecat_s_transport(
+    engine: AskedEngine, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    """A pipeline function could give them to the phone's transport only; on others, the call failed."""
+    server = ServerOptions(pipeline="tests.test_bot_transports:configured")
+    monkeypatch.setattr(bot, "runner_state", RunnerState(lambda: Settings(server=server)))
+    tone = (8_000 * np.sin(2 * np.pi * 440 / 24_000 * np.arange(480))).astype("<i2").tobytes()
+    heard = np.zeros(0, np.int16)
+    async with serving_bot("websocket") as url, connect(url) as socket:
+        async with asyncio.timeout(10):
+            while heard.size < 12_000:
+                await socket.send(audio(tone, 24_000))
+                await asyncio.sleep(0.01)
+                while len(heard) < 12_000:
+                    try:
+                        frame = PROTOBUFS.Frame.FromString(await asyncio.wait_for(socket.recv(), 0.01))
+                    except TimeoutError:
+                        break
+                    heard = np.append(heard, np.frombuffer(frame.audio.audio, "<i2"))
+    assert int(np.abs(heard).max()) == pytest.approx(2_000, rel=0.1)
+    assert "fixed on this transport: audio_out_channels" in logged.text
 
 
 def message(data: Mapping[str, object]) -> bytes:

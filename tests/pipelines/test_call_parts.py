@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from pipecat.frames.frames import BotStartedSpeakingFrame, MetricsFrame, StartFrame
@@ -10,6 +12,7 @@ from pipecat.observers.base_observer import BaseObserver, FramePushed
 from pipecat.observers.turn_tracking_observer import TurnTrackingObserver
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.transports.base_transport import TransportParams
 
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.server.calls.state import ServerState
@@ -18,6 +21,7 @@ from moshi_phone.server.settings import Settings
 from moshi_phone.testing import FakeSession, FakeTransport
 from pipelines.call_parts import CallParts
 from pipelines.phone_call import phone_call
+from processors.twilio import TwilioSerializer, TwilioTransport
 from tests.support.phone import Phone, serving
 
 LOUD = bytes([0x10, 0x90] * 80)
@@ -90,3 +94,12 @@ async def test_given_parameters_override_the_defaults() -> None:
     assert worker.params.enable_metrics
     assert isinstance(worker.turn_tracking_observer, TurnTrackingObserver)
     assert worker.rtvi
+
+
+async def test_filters_are_for_the_phone_and_for_the_kit_too() -> None:
+    params = TransportParams(audio_out_volume=0.5)
+    parts = CallParts(FakeTransport(), FakeSession())
+    parts.configure(params)  # it has no parameters: a pipeline function can be tested with it
+    phone = TwilioTransport(MagicMock(), TwilioSerializer("MZ1"))
+    replace(parts, transport=phone).configure(params)
+    assert phone.output()._volume == 0.5
