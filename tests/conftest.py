@@ -51,26 +51,20 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep codecs, which take 350 MB each, in one process, those of programs that tests start in another.
-
-    These begin: they take longest.
-    """
+    """Begin with the tests that load codecs, which take longest; processes get one test at a time."""
     for item in items:
         if inspect.iscoroutinefunction(test := getattr(item, "obj", None)):
-            item.obj = _ending(test)  # type: ignore[attr-defined]
-        if item.get_closest_marker("xdist_group"):
-            continue
-        if "mimi_file" in getattr(item, "fixturenames", ()):
-            is_inside = "engines" in item.nodeid
-            item.add_marker(pytest.mark.xdist_group("codecs" if is_inside else "codecs of programs"))
-    items.sort(key=_place)
+            has_browser = item.get_closest_marker("browser") is not None
+            item.obj = _ending(test, has_browser=has_browser)  # type: ignore[attr-defined]
+    items.sort(key=lambda item: "mimi_file" not in getattr(item, "fixturenames", ()))
 
 
-def _ending(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """Let a hanging test fail in good order.
+def _ending(test: Callable[..., Awaitable[None]], *, has_browser: bool) -> Callable[..., Awaitable[None]]:
+    """Let a hanging test fail in good order, and a failing test with a browser at all.
 
     pytest-timeout, which comes later and is for the others, breaks the event loop off. Then the tasks of a
-    call, cancelled all at once, can hang for ever.
+    call, cancelled all at once, can hang for ever. A traceback through Playwright breaks pytest itself, and
+    with it all later tests (an error of CPython 3.11): it is formatted here.
     """
 
     @functools.wraps(test)
@@ -78,13 +72,14 @@ def _ending(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[Non
         try:
             async with asyncio.timeout(_ASYNC_TEST_SECS) as limit:
                 await test(*args, **kwargs)
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            # pytest cannot show this traceback where Playwright is in it (an error of CPython 3.11).
-            frames = traceback.extract_tb(_first(error).__traceback__)
-            lines = [f"{at.filename}:{at.lineno}" for at in frames]
-            pytest.fail("\n".join([f"hangs: not over after {_ASYNC_TEST_SECS} s", *lines]), pytrace=False)
+        except Exception as error:
+            if limit.expired():
+                frames = traceback.extract_tb(_first(error).__traceback__)
+                lines = [f"{at.filename}:{at.lineno}" for at in frames]
+                pytest.fail("\n".join([f"hangs: not over after {_ASYNC_TEST_SECS} s", *lines]), pytrace=False)
+            if has_browser:
+                pytest.fail("".join(traceback.format_exception(error)), pytrace=False)
+            raise
 
     return within
 
@@ -93,12 +88,6 @@ def _first(error: BaseException) -> BaseException:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return error
-
-
-def _place(item: pytest.Item) -> int:
-    group = item.get_closest_marker("xdist_group")
-    names = ("codecs", "codecs of programs")
-    return names.index(group.args[0]) if group and group.args[0] in names else len(names)
 
 
 def pytest_collection_finish() -> None:

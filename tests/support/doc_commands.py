@@ -85,7 +85,6 @@ class FirstHour:
         return {"MOSHI_ENGINE": "moshi", "MOSHI_MODEL": str(self.fixture("tiny_checkpoint")), **SHORT}
 
 
-_CORE = [pytest.mark.xdist_group("codecs of programs")]
 Case = Callable[[FirstHour], Awaitable[None]]
 
 
@@ -137,16 +136,5 @@ def local_port(tunnel: Run) -> str:
 
 
 def parametrized(cases: dict[str, Case], marks: dict[str, pytest.MarkDecorator]) -> list[Any]:
-    """Return the table's rows as ``pytest.mark.parametrize``: slow, unless they have another mark.
-
-    What runs a model stays in the process that has the fixtures for it (tests/conftest.py).
-    """
-    return [
-        pytest.param(command, marks=[marks.get(command, pytest.mark.slow), *_CORE * _has_model(command)])
-        for command in cases
-    ]
-
-
-def _has_model(command: str) -> bool:
-    words = ("moshi", "NATF2", "--listen", "download", "bot.py bench")
-    return any(word in command for word in words) and "--server" not in command
+    """Return the table's rows as ``pytest.mark.parametrize``: slow, unless they have another mark."""
+    return [pytest.param(command, marks=marks.get(command, pytest.mark.slow)) for command in cases]
