@@ -8,7 +8,7 @@ from processors.stream_socket import StreamSocket
 from tests.support.simulated import run_simulated
 
 
-def test_a_socket_is_lost_and_replaced() -> None:
+def test_a_lost_socket_can_be_replaced() -> None:
     async def main() -> None:
         first, second, third = object(), object(), object()
         stream = StreamSocket(first)  # type: ignore[arg-type]
@@ -29,7 +29,7 @@ def test_a_socket_is_lost_and_replaced() -> None:
 
 
 class Direct:
-    """A connection that takes texts directly."""
+    """A connection that supports direct messages."""
 
     def __init__(self) -> None:
         self.scope = {"extensions": {EXTENSION: {"connection": self}}}

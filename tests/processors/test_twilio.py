@@ -1,4 +1,4 @@
-"""What the pipeline's input makes of a real socket's messages, on this server and on another."""
+"""How the pipeline's input handles a real socket's messages, with this server's protocol and another."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.phone import Phone, serving_app
 
 
 class OwnSerializer(TwilioSerializer):
-    """A user's own, which sees every message."""
+    """A user's serializer, which counts all messages."""
 
     messages = 0
 
@@ -35,7 +35,7 @@ class OwnSerializer(TwilioSerializer):
 
 
 class Mirror(Stage):
-    """Returns the caller's audio as soon as it comes."""
+    """Returns the caller's audio at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Mirror(Stage):
     ("serializer", "is_ours", "is_direct"),
     [(TwilioSerializer, True, True), (OwnSerializer, True, False), (TwilioSerializer, False, False)],
 )
-async def test_packets_wake_the_call_when_they_complete_a_frame(
+async def test_packets_wake_the_call_once_they_complete_a_frame(
     serializer: type[TwilioSerializer], *, is_ours: bool, is_direct: bool
 ) -> None:
     app, mirror, messages = FastAPI(), Mirror(), list[Any]()
@@ -99,8 +99,8 @@ async def test_packets_wake_the_call_when_they_complete_a_frame(
     assert len(messages) <= 6 + 4 if is_direct else len(messages) == 16 + 2
 
 
-def test_a_fault_of_a_user_s_serializer_ends_the_call() -> None:
-    """The reader stopped: the engine heard nothing more, and a hang-up was not noticed."""
+def test_an_exception_in_a_user_s_serializer_ends_the_call() -> None:
+    """Otherwise the engine would get no more audio, and a hang-up would not be noticed."""
     errors, events = list[str](), list[str]()
 
     async def broken(_: str | bytes) -> Frame | None:

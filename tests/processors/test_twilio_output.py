@@ -1,4 +1,4 @@
-"""What the caller hears of audio that is not Moshi's: all of it, nothing else, and not before its time."""
+"""Audio that is not from Moshi: the caller hears all of it, nothing else, and not too early."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.logs import Logged
 
 
 class Says(FrameProcessor):
-    """Pushes frames a second into the call, all at once, as a TTS that is faster than real time."""
+    """Pushes frames at the call's first second, all at once, like a TTS that is faster than real time."""
 
     def __init__(self, *frames: Frame) -> None:
         super().__init__()
@@ -79,28 +79,28 @@ def line(
     ]
 
 
-def test_a_tts_is_heard_to_its_end_and_the_caller_not_at_all() -> None:
-    """It was 1.3 s of 4, and the caller's own voice under it."""
+def test_a_tts_is_played_to_its_end_without_the_caller_s_own_voice() -> None:
+    """A regression: only 1.3 s of 4 were played, mixed with the caller's voice."""
     said = np.concatenate((np.zeros(8_000 * 6, np.float32), tone(2, 8_000)))
     heard, _ = call(lambda t: line(t, Says(*spoken(4))), 9, said)
     assert loud_s(heard) == pytest.approx(4, abs=0.06)
 
 
-def test_a_clip_pushed_at_once_is_heard_to_its_end() -> None:
+def test_a_clip_pushed_at_once_is_played_to_its_end() -> None:
     clip = audio(OutputAudioRawFrame, 4.8, piece_ms=4_800)
     heard, socket = call(lambda t: line(t, Says(*clip)), 7)
     assert loud_s(heard) == pytest.approx(4.8, abs=0.04)
     assert not [gap for gap in socket.playback.gaps if gap.ms > 1]
 
 
-def test_paced_audio_is_not_sent_before_its_time() -> None:
-    """What Twilio holds is what an interruption takes back."""
+def test_paced_audio_is_sent_at_most_140_ms_early() -> None:
+    """An interruption can only discard audio that Twilio still buffers or that is not sent yet."""
     _, socket = call(lambda t: line(t, Says(*spoken(4))), 7)
     ahead_s = [one.heard_sample / 8_000 - one.arrived_s for one in socket.playback.segments]
     assert max(ahead_s) <= 0.141
 
 
-def test_an_interruption_ends_it_at_once() -> None:
+def test_an_interruption_ends_a_tts_at_once() -> None:
     async def interrupt(worker: PipelineWorker, _: TwilioTransport) -> None:
         await asyncio.sleep(2.5)
         await worker.queue_frame(InterruptionFrame())
@@ -111,8 +111,8 @@ def test_an_interruption_ends_it_at_once() -> None:
 
 
 @pytest.mark.parametrize("kind", [OutputAudioRawFrame, TTSAudioRawFrame])
-def test_an_interruption_leaves_uninterruptible_audio_whole(kind: type[OutputAudioRawFrame]) -> None:
-    """Of 2 s, 0.12 s were missing: the part that Twilio held was cleared."""
+def test_an_interruption_does_not_cut_uninterruptible_audio(kind: type[OutputAudioRawFrame]) -> None:
+    """A regression: 0.12 s of 2 were missing, because the part that Twilio buffered was cleared."""
     clip = audio(kind, 2, piece_ms=2_000)
     clip[0].interruptible = False
 
@@ -127,7 +127,7 @@ def test_an_interruption_leaves_uninterruptible_audio_whole(kind: type[OutputAud
 
 
 def test_after_an_interruption_continuous_speech_is_not_late() -> None:
-    """The account of what lies in Twilio's buffer is right after a clear: nothing is trimmed for it."""
+    """After a clear, the governor knows that Twilio's buffer is empty, and trims nothing."""
     governor = PlayoutGovernor(now_s=lambda: 10.0)
     governor.playout.send(np.full(6_400, 9_000, np.int16), 10.0)
     assert governor.playout.clock.lead_ms(10.0) == pytest.approx(800)
@@ -139,7 +139,7 @@ def test_after_an_interruption_continuous_speech_is_not_late() -> None:
 
 
 @pytest.mark.parametrize("piece_ms", [40, 130])
-def test_bot_frames_frame_what_a_tts_says(piece_ms: int) -> None:
+def test_a_tts_is_enclosed_in_bot_speaking_frames(piece_ms: int) -> None:
     before = Passing()
     frames = [TTSStartedFrame(), *audio(TTSAudioRawFrame, 2, piece_ms=piece_ms), TTSStoppedFrame()]
     call(lambda t: line(t, before, Says(*frames)), 5)
@@ -153,7 +153,7 @@ def test_bot_frames_frame_what_a_tts_says(piece_ms: int) -> None:
 
 
 class Speaks(FrameProcessor):
-    """Continuous speech in the caller's frames' time: a tone from one second to three, else silence."""
+    """Continuous speech, clocked by the caller's frames: a tone from 1 s to 3 s, otherwise silence."""
 
     def __init__(self, rate_hz: int = 24_000) -> None:
         super().__init__(enable_direct_mode=True)
@@ -173,7 +173,7 @@ class Speaks(FrameProcessor):
         await self.push_frame(SpeechOutputAudioRawFrame(pcm.to_bytes(now), self._rate_hz, 1))
 
 
-def test_bot_frames_frame_continuous_speech() -> None:
+def test_continuous_speech_is_enclosed_in_bot_speaking_frames() -> None:
     before, after = Passing(), Passing()
     heard, _ = call(lambda t: [*line(t, before, Speaks()), after], 5)
     assert loud_s(heard) == pytest.approx(2, abs=0.06)
@@ -188,7 +188,7 @@ def test_bot_frames_frame_continuous_speech() -> None:
     assert loud_s(pcm.to_float(sent)) == pytest.approx(2, abs=0.06)
 
 
-def test_a_clip_takes_the_place_of_continuous_speech_and_makes_nothing_late() -> None:
+def test_a_clip_replaces_continuous_speech_without_delaying_it() -> None:
     clip = audio(TTSAudioRawFrame, 1, piece_ms=1_000)
     _, socket = call(lambda t: line(t, Says(*clip), Speaks()), 6)
     late_s = [one.heard_sample / 8_000 - one.arrived_s for one in socket.playback.segments]
@@ -196,7 +196,7 @@ def test_a_clip_takes_the_place_of_continuous_speech_and_makes_nothing_late() ->
     assert max(late_s[-20:]) < 0.06
 
 
-def test_what_a_stuck_send_holds_up_is_dropped_and_counted(logged: Logged) -> None:
+def test_audio_behind_a_stuck_send_is_dropped_and_counted(logged: Logged) -> None:
     before = Passing()
 
     async def stick(_: PipelineWorker, transport: TwilioTransport) -> None:

@@ -1,4 +1,4 @@
-"""What one WebSocket may cost: peers who do not read, who ping without end, who send in crumbs."""
+"""Limits of one WebSocket's cost: peers that do not read, that ping endlessly, that send in tiny pieces."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def connections() -> Connections:
 
 
 class App:
-    """Accepts, and then does what a test says; ``talks`` sends audio without end."""
+    """Accepts, then runs ``serve``: here, it counts the messages that it receives."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -76,14 +76,14 @@ class Talker(App):
 
 
 async def flood(peer: RawSocket, data: bytes) -> None:
-    """Send without end, until cut off or until nobody takes it any more."""
+    """Send endlessly, until the connection is cut off or nothing is accepted any more."""
     with suppress(ConnectionError, TimeoutError):
         while True:
             await peer.send(data, within_secs=1)
 
 
-async def test_pings_without_reading_cost_next_to_nothing(connections: Connections) -> None:
-    """690 MB in 38 s from one socket, where every pong was kept."""
+async def test_pings_of_a_peer_that_does_not_read_take_little_memory(connections: Connections) -> None:
+    """A regression: one socket took 690 MB in 38 s, because every pong was queued."""
     async with serving_app(uvicorn_config(App(), connections)) as address, raw_socket(address) as peer:
         await peer.upgrade()
         tracemalloc.start()
@@ -109,8 +109,8 @@ async def test_slow_pings_are_answered(connections: Connections) -> None:
     assert not connections.cut_off
 
 
-async def test_one_read_is_not_forty_thousand_messages(connections: Connections) -> None:
-    """What one read brings is taken in piece by piece, and the app hears all of it."""
+async def test_one_large_read_is_parsed_in_parts(connections: Connections) -> None:
+    """A read of 40,000 messages never fills the queue, and the app receives all of them."""
     app = App()
     async with serving_app(uvicorn_config(app, connections)) as address, raw_socket(address) as peer:
         await peer.upgrade()
@@ -132,7 +132,7 @@ async def test_one_read_is_not_forty_thousand_messages(connections: Connections)
 
 
 class Taker(App):
-    """Takes the texts as they arrive, except those that contain "later"."""
+    """Handles texts on arrival, except those that contain "later"."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ class Taker(App):
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 7, 30, 10_000])
-async def test_texts_are_taken_as_they_arrive_in_any_pieces(
+async def test_texts_are_handled_on_arrival_in_pieces_of_any_size(
     connections: Connections, piece_bytes: int
 ) -> None:
     app = Taker()
@@ -183,7 +183,7 @@ async def test_texts_are_taken_as_they_arrive_in_any_pieces(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, each packet wakes the loop")
-async def test_packets_wake_the_loop_when_enough_have_arrived(
+async def test_packets_wake_the_loop_once_enough_have_arrived(
     connections: Connections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receive_threshold, "MAX_WAIT_S", 60)
@@ -216,8 +216,8 @@ async def test_packets_wake_the_loop_when_enough_have_arrived(
         await until(lambda: len(app.texts) == 10)
 
 
-async def test_what_waits_is_not_overtaken(connections: Connections) -> None:
-    """A burst of many pieces, of which the app receives each fourth message, as of a phone's packets."""
+async def test_direct_messages_do_not_overtake_waiting_ones(connections: Connections) -> None:
+    """A burst of many pieces; every fourth message goes to the app, as with a phone's packets."""
     app = Taker()
     app.waits.clear()
     texts = [f"{n} {'later' if n % 4 == 3 else ''}".ljust(400) for n in range(100)]
@@ -231,7 +231,7 @@ async def test_what_waits_is_not_overtaken(connections: Connections) -> None:
     assert [text.removeprefix("taken ") for text in app.texts] == texts
 
 
-async def test_a_flood_that_is_taken_leaves_the_loop_to_others(connections: Connections) -> None:
+async def test_a_flood_of_direct_messages_does_not_block_the_loop(connections: Connections) -> None:
     app = Taker()
     async with serving_app(uvicorn_config(app, connections)) as address, raw_socket(address) as peer:
         await peer.upgrade()
@@ -250,7 +250,7 @@ async def test_a_flood_that_is_taken_leaves_the_loop_to_others(connections: Conn
     assert most < 10_000  # 2 ms of parsing at a time; all at once without the turns
 
 
-async def test_a_text_is_sent_at_once_or_not_at_all(connections: Connections) -> None:
+async def test_send_now_sends_at_once_or_not_at_all(connections: Connections) -> None:
     app = Taker()
     async with serving_app(uvicorn_config(app, connections)) as address, raw_socket(address) as peer:
         await peer.upgrade()
@@ -267,7 +267,7 @@ async def test_a_text_is_sent_at_once_or_not_at_all(connections: Connections) ->
         assert not direct.send_now("cut off")
 
 
-async def test_a_message_in_crumbs(connections: Connections) -> None:
+async def test_a_message_in_too_many_fragments_is_cut_off(connections: Connections) -> None:
     async with serving_app(uvicorn_config(App(), connections)) as address, raw_socket(address) as peer:
         await peer.upgrade()
         await peer.send(frame(TEXT, last=False))
@@ -275,7 +275,7 @@ async def test_a_message_in_crumbs(connections: Connections) -> None:
     assert connections.cut_off == {FRAGMENTS: 1}
 
 
-async def test_a_message_that_is_too_long(connections: Connections) -> None:
+async def test_a_message_that_is_too_long_closes_the_connection(connections: Connections) -> None:
     async with serving_app(uvicorn_config(App(), connections)) as address, raw_socket(address) as peer:
         await peer.upgrade()
         await peer.send(frame(TEXT, b"x" * 60_000, last=False) + frame(CONTINUATION, b"x" * 60_000))
@@ -283,7 +283,7 @@ async def test_a_message_that_is_too_long(connections: Connections) -> None:
         assert (answer[0], answer[2:4]) == (0x88, (1009).to_bytes(2))  # closed: message too big
 
 
-async def test_who_does_not_read_is_gone(connections: Connections) -> None:
+async def test_a_peer_that_does_not_read_is_cut_off(connections: Connections) -> None:
     app = Talker()
     async with serving_app(uvicorn_config(app, connections)) as address, raw_socket(address) as peer:
         await peer.upgrade()
@@ -291,7 +291,7 @@ async def test_who_does_not_read_is_gone(connections: Connections) -> None:
         await asyncio.wait_for(app.over.wait(), 10)
 
 
-async def test_who_answers_no_ping_is_gone() -> None:
+async def test_a_peer_that_does_not_answer_pings_is_cut_off() -> None:
     connections = Connections(ConnectionLimits(ping_secs=0.1, check_secs=0.05))
     app = App()
     async with serving_app(uvicorn_config(app, connections)) as address, raw_socket(address) as peer:
@@ -301,7 +301,7 @@ async def test_who_answers_no_ping_is_gone() -> None:
 
 
 class Closer(App):
-    """Fills the socket, and then closes it."""
+    """Fills the socket's buffers, then closes it."""
 
     async def serve(self, websocket: WebSocket) -> None:
         with suppress(TimeoutError):
@@ -310,7 +310,7 @@ class Closer(App):
         await close_socket(websocket, 1000, "enough", within_secs=0.2)
 
 
-async def test_closing_waits_for_nobody() -> None:
+async def test_closing_does_not_wait_for_a_peer_that_does_not_read() -> None:
     connections = Connections(ConnectionLimits(stalled_secs=60, closing_secs=0.3, check_secs=0.05))
     app = Closer()
     async with serving_app(uvicorn_config(app, connections)) as address, raw_socket(address) as peer:
@@ -320,7 +320,7 @@ async def test_closing_waits_for_nobody() -> None:
 
 
 class Leaver(App):
-    """Sends a little more than the system takes, and goes: the rest waits in the write buffer."""
+    """Sends a little more than the system buffers, then closes: the rest stays in the write buffer."""
 
     async def serve(self, websocket: WebSocket) -> None:
         connection = connection_of(websocket)
@@ -330,14 +330,14 @@ class Leaver(App):
         await close_socket(websocket, 1000, "enough")
 
 
-async def test_what_is_unsent_holds_no_closed_socket() -> None:
+async def test_unsent_data_does_not_keep_a_closed_socket_open() -> None:
     connections = Connections(ConnectionLimits(stalled_secs=60, closing_secs=0.3, check_secs=0.05))
     async with serving_app(uvicorn_config(Leaver(), connections)) as address, raw_socket(address) as peer:
         await peer.upgrade()
         await until(lambda: connections.cut_off[CLOSE_TIMEOUT])
 
 
-async def test_the_server_stops_though_somebody_does_not_read() -> None:
+async def test_the_server_stops_although_a_peer_does_not_read() -> None:
     connections = Connections(ConnectionLimits(stalled_secs=600, closing_secs=600))
     loop = asyncio.get_running_loop()
     async with raw_socket_to_a(Leaver(), connections) as peer:
@@ -349,13 +349,13 @@ async def test_the_server_stops_though_somebody_does_not_read() -> None:
 
 @asynccontextmanager
 async def raw_socket_to_a(app: App, connections: Connections) -> AsyncIterator[RawSocket]:
-    """Serve an app, and stop serving before the peer goes."""
+    """Serve an app, and stop serving before the peer disconnects."""
     async with AsyncExitStack() as peers, serving_app(uvicorn_config(app, connections)) as address:
         yield await peers.enter_async_context(raw_socket(address))
 
 
-async def test_those_who_wait_too_long_make_room() -> None:
-    """Strangers hold every place; a caller comes in all the same."""
+async def test_the_oldest_waiting_connections_make_room_for_a_call() -> None:
+    """Idle connections occupy every place; a call is still accepted."""
     line = ServerState(ParrotEngine(delay_s=0), Settings(server=ServerOptions(start_secs=60)))
     await line.engine.start(lambda _: None)
     connections = Connections(ConnectionLimits(waiting=8))
@@ -370,8 +370,8 @@ async def test_those_who_wait_too_long_make_room() -> None:
             assert connections.waiting == 7  # a call waits no more
 
 
-async def test_a_call_is_still_a_call(connections: Connections) -> None:
-    """The start in two pieces, media in one with it: as a network may cut it."""
+async def test_a_start_in_two_pieces_with_media_behind_it_starts_a_call(connections: Connections) -> None:
+    """The network may split the messages like this."""
     line = ServerState(ParrotEngine(delay_s=0))
     await line.engine.start(lambda _: None)
     media = {"event": "media", "media": {"payload": "/w=="}}
@@ -389,15 +389,15 @@ async def test_a_call_is_still_a_call(connections: Connections) -> None:
 
 
 def refusing() -> object:
-    """The server's app, which refuses every stream: its engine was not started."""
+    """Return the server's app, which refuses every stream, because its engine was not started."""
     return create_app(ServerState(ParrotEngine()), run_call)
 
 
 @pytest.mark.parametrize(
     "message", [frame(TEXT), frame(TEXT, b"x" * 500), frame(TEXT, last=False) + frame(CONTINUATION)]
 )
-async def test_who_sends_on_after_our_close_is_cut_off(message: bytes) -> None:
-    """All of it was parsed: 3.4 s of work in one turn of the loop, again and again."""
+async def test_a_peer_that_keeps_sending_after_our_close_is_cut_off(message: bytes) -> None:
+    """A regression: everything was parsed, and one turn of the loop took 3.4 s, repeatedly."""
     patient = Connections(ConnectionLimits(closing_secs=20, check_secs=0.05))
     async with serving_app(uvicorn_config(refusing(), patient)) as address, raw_socket(address) as peer:
         await peer.upgrade()
@@ -408,7 +408,7 @@ async def test_who_sends_on_after_our_close_is_cut_off(message: bytes) -> None:
     assert patient.cut_off == {AFTER_CLOSE: 1}
 
 
-async def test_what_was_on_its_way_when_we_closed_costs_no_farewell(connections: Connections) -> None:
+async def test_data_in_flight_at_our_close_does_not_prevent_the_close_code(connections: Connections) -> None:
     async with (
         serving_app(uvicorn_config(refusing(), connections)) as address,
         Phone.calling(address) as phone,
@@ -436,7 +436,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("name", MALFORMED)
 async def test_a_malformed_handshake_is_answered(name: str, connections: Connections) -> None:
-    """Some were never answered, and never timed out."""
+    """A regression: some were never answered, and never timed out."""
     data, status = MALFORMED[name]
     async with serving_app(uvicorn_config(refusing(), connections)) as address:
         async with raw_socket(address) as peer:
@@ -459,16 +459,18 @@ async def test_a_handshake_has_a_time_limit(connections: Connections) -> None:
     assert connections.cut_off == {NO_HANDSHAKE: 1}
 
 
-async def test_what_came_with_the_handshake_is_heard(connections: Connections) -> None:
+async def test_a_message_sent_with_the_handshake_is_read(connections: Connections) -> None:
     async with serving_app(uvicorn_config(refusing(), connections)) as address, raw_socket(address) as peer:
         await peer.send(HANDSHAKE % (b"/stream", b"") + text({"event": "stop"}))
         assert b"expected start first, got stop" in await peer.read()
 
 
-async def test_frames_that_come_with_the_handshake_wait_for_its_answer(
+async def test_frames_sent_with_the_handshake_wait_for_its_answer(
     connections: Connections, logged: Logged
 ) -> None:
-    """A malformed one ended in a traceback: the handshake was not over, and could not be closed."""
+    """A regression: a malformed one ended in a traceback, because a connection cannot be closed before its
+    handshake.
+    """
     async with serving_app(uvicorn_config(refusing(), connections)) as address:
         for data in (frame(0x3), frame(TEXT, b"\xff"), frame(PING) * 10, frame(0x8, b"x")):
             async with raw_socket(address) as peer:
@@ -479,10 +481,12 @@ async def test_frames_that_come_with_the_handshake_wait_for_its_answer(
     assert "could not be parsed" not in logged.text
 
 
-async def test_a_connection_that_cannot_be_closed_keeps_no_other_from_being_told(
+async def test_a_connection_that_fails_to_close_does_not_affect_the_others(
     monkeypatch: pytest.MonkeyPatch, connections: Connections
 ) -> None:
-    """A handshake that was not looked at ended SIGTERM in an AssertionError, and the others were not told."""
+    """A regression: an unfinished handshake raised an AssertionError at SIGTERM, and the others got no close
+    frame.
+    """
     app = App()
 
     def fails(*_: object) -> None:
