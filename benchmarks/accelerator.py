@@ -31,14 +31,14 @@ PACKINGS = ("4", "8", "none")
 ROWS = (1, 2, 4, 8, 16)
 PROMPT_POSITIONS = 200  # a persona of some sentences
 WARM_UP_STEPS, TIMED_STEPS = 3, 12
-CALL_BYTES_SHARE = 0.9  # of the memory that may be used; then no further call is added
+CALL_BYTES_SHARE = 0.9  # share of the usable memory; above it, no further call is added
 
 
 class Clock:
     """Limits the time for measurements.
 
     Args:
-        secs: that there are.
+        secs: the time limit.
     """
 
     def __init__(self, secs: float) -> None:
@@ -46,12 +46,12 @@ class Clock:
 
     @property
     def is_over(self) -> bool:
-        """Whether it is."""
+        """Whether the time is over."""
         return time.monotonic() >= self._ends_s
 
 
 def median_ms(work: Callable[[], object], times: int, warm_up: int) -> float:
-    """Time some work, after some times that do not count."""
+    """Return the median duration of some work, after warm-up runs."""
     took_ms = []
     for number in range(warm_up + times):
         began_s = time.perf_counter()
@@ -73,7 +73,7 @@ def old_session(model: Lm, seed: int) -> LanguageSession:
 
 @contextmanager
 def compiling(enabled: bool) -> Iterator[None]:
-    """Switch compiling off for a while."""
+    """Switch compiling on or off while the block runs."""
     if not enabled:
         mx.disable_compile()
     try:

@@ -11,9 +11,9 @@ from scipy.signal import chirp, correlate
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 
 EVERY_S = 1.6
-_WANDER_S = 0.1  # so that bursts fall on every place within a frame
+_WANDER_S = 0.1  # so that bursts occur at all positions within a frame
 _BURST_S = 0.05
-_FOUND = 0.6  # of a perfect correlation
+_FOUND = 0.6  # share of a perfect correlation
 
 
 def _burst() -> NDArray[np.float32]:
@@ -60,10 +60,10 @@ def delays_s(said: Talk, heard: NDArray[np.float32]) -> list[float | None]:
         heard: float32 ``[n]``, 8 kHz, the audio at the caller's ear, on the same clock.
 
     Returns:
-        For each burst how long it took from mouth to ear, in seconds, or None where it was lost.
+        The delay of each burst from mouth to ear, in seconds; None for a lost one.
     """
     match = correlate(heard, BURST, "valid") / float(BURST @ BURST)
-    window = int((EVERY_S - _WANDER_S) * PHONE_RATE_HZ)  # no longer, or the next burst is in it
+    window = int((EVERY_S - _WANDER_S) * PHONE_RATE_HZ)  # a longer one would contain the next burst
     found: list[float | None] = []
     for at in said.spoken:
         candidates = match[at : at + window]

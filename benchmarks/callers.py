@@ -18,7 +18,7 @@ from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.rehearse.caller import Caller
 from moshi_phone.rehearse.record import PACKET_SAMPLES
 
-_AFTER_S = 1.5  # stays on the line for so long after the last word
+_AFTER_S = 1.5  # from the last word to the hang-up
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Heard:
     """One caller's measurements.
 
     Attributes:
-        delays_ms: mouth to ear, for each burst; None where it was lost.
+        delays_ms: mouth to ear, for each burst; None for a lost one.
         first_audio_ms: from the start message to the first audio.
         gaps: times the playout buffer ran dry for 1 ms or more.
-        late_ms: the longest that a packet left after its time; the caller's own fault.
+        late_ms: the longest delay of a packet's departure, which the simulated caller itself causes.
     """
 
     delays_ms: list[float | None]
@@ -51,15 +51,15 @@ async def call(
     Args:
         url: the stream's.
         seed: of the bursts and their times.
-        secs: how long.
-        call_sid: the call's name; by default one that the seed makes.
-        parameters: of the TwiML, the token among them.
+        secs: duration of the talk.
+        call_sid: the call's SID; by default one derived from the seed.
+        parameters: of the TwiML, including the token.
 
     Raises:
-        SystemExit: when the line does not answer, or breaks off.
+        SystemExit: when the server does not answer, or closes the stream.
     """
     said = talk(secs, seed)
-    await asyncio.sleep(random.Random(seed).uniform(0, 0.5))  # callers do not dial in step
+    await asyncio.sleep(random.Random(seed).uniform(0, 0.5))  # callers do not dial at the same moment
     mulaw = g711.encode(pcm.to_bytes(said.samples))
     mulaw += bytes([g711.SILENCE]) * (-len(mulaw) % PACKET_SAMPLES + round(_AFTER_S * PHONE_RATE_HZ))
     call_sid = call_sid or f"CA{seed:032x}"

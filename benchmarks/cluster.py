@@ -40,12 +40,12 @@ class Line:
 
     Attributes:
         name: for the table.
-        port: where webhooks come in.
+        port: of the webhooks.
         hosts: the port that each host name of a stream's URL leads to.
         process: its first process.
-        heard: what all callers found, round by round.
-        cpu_ms: per call-second, a figure for each round.
-        webhook_ms: how long each webhook took.
+        heard: the measurements of all callers, by round.
+        cpu_ms: per call-second, by round.
+        webhook_ms: duration of each webhook.
     """
 
     name: str

@@ -14,18 +14,18 @@ class Conditions:
     """The conditions of a cluster.
 
     Attributes:
-        days: how long.
-        load: how many calls there would be at once, on average, if none were refused (erlangs).
-        swing: by which share of itself the load falls at night and rises at noon.
+        days: the duration.
+        load: mean number of simultaneous calls if none were refused (erlangs).
+        swing: the share of the load by which it falls at night and rises at noon.
         call_s: the mean length of a call.
-        lengths: how lengths are spread about that mean.
+        lengths: the distribution of lengths about that mean.
         capacity_each: sessions of one worker.
         start_s: from the start of a worker to its first call.
-        life_hours: for how long a worker lives on average, until it dies under its calls.
-        update_hours: after how many hours the next version comes.
+        life_hours: mean time until a worker fails, with its calls.
+        update_hours: hours between two updates.
         drain_s: how long a call may continue on a draining worker.
-        backends: how many workers the machines hold, those that start and drain among them.
-        seed: of all chance.
+        backends: maximum number of workers, including those that start and drain.
+        seed: of all random numbers.
     """
 
     days: float = 7.0
@@ -47,11 +47,11 @@ class Outcome:
     """The results.
 
     Attributes:
-        offered: calls that came.
+        offered: all calls.
         refused: calls that found no session.
         failed: calls that were cut because their worker died.
         hung_up: calls that were cut because their worker had drained for too long.
-        mean_sessions: that there were, taken or not, also at workers that start or drain.
+        mean_sessions: mean number of sessions, taken or free, including those of workers that start or drain.
     """
 
     offered: int = 0
@@ -62,10 +62,10 @@ class Outcome:
 
     @property
     def refused_share(self) -> float:
-        """Of the calls that came."""
+        """Share of all calls that were refused."""
         return self.refused / self.offered
 
     @property
     def cut_share(self) -> float:
-        """Of the calls that came; for either reason."""
+        """Share of all calls that were cut, for either reason."""
         return (self.failed + self.hung_up) / self.offered

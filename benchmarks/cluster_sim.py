@@ -22,7 +22,7 @@ SEEDS = range(1, 6)
 LOAD = 20.0
 SPARE = (0, 2, 4, 6, 8, 10, 12)
 BREAKING = Conditions(load=LOAD, capacity_each=4, life_hours=72, update_hours=24)
-UPDATES = {  # for how many workers more there is room, and for how long the old ones may drain
+UPDATES = {  # room for additional workers, and the time limit of draining
     "room for all twice": (1_000, 3600.0),
     "room for one more": (1, 3600.0),
     "room for one more, `--drain-secs 300`": (1, 300.0),

@@ -14,8 +14,8 @@ def timed(owner: Any, name: str, spent_s: dict[str, float], key: str) -> None:
     Args:
         owner: the function's class or module.
         name: the function's.
-        spent_s: in seconds, of the thread that calls.
-        key: in ``spent_s``.
+        spent_s: CPU time of the calling thread in seconds, by key.
+        key: the key in ``spent_s``.
     """
     function: Callable[..., Any] = getattr(owner, name)
 

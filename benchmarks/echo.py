@@ -47,9 +47,9 @@ class Outcome:
     """Measurements of one call, from its fifth second on.
 
     Attributes:
-        found_s: when the echo was found; None where it was not.
-        less_db: how much less of it reached the engine, at least; see ``echo_less_db``.
-        stoi: of the caller's speech there, against that speech without an echo; None where they were silent.
+        found_s: when the echo was found; None if it was not.
+        less_db: minimum attenuation of the echo at the engine; see ``echo_less_db``.
+        stoi: of the caller's speech there, against that speech without an echo; None without speech.
     """
 
     found_s: float | None
@@ -126,9 +126,9 @@ def echo_less_db(near: Signal, echo: Signal, filtered: Signal, out: Signal) -> f
     """Return by how many dB at least the echo is weaker in the canceller's output.
 
     ``near`` without ``echo`` is the caller's voice and the phone's µ-law noise, which may be stronger than
-    the rest of a weak echo. All that ``out`` has besides counts as echo, so also what the canceller takes
-    from the caller's voice. Of a block in which that is more than what the linear filter leaves, the latter
-    counts: behind the filter, AEC3 only attenuates.
+    the residual of a weak echo. All else in ``out`` counts as echo, including the damage to the caller's
+    voice. In a block in which that is more than the linear filter's residual, the residual counts instead:
+    behind the filter, AEC3 only attenuates.
 
     Args:
         near: the caller's audio, float64 ``[n]``, as all of these.

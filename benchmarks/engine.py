@@ -56,11 +56,11 @@ Turn = Callable[[Tokens], object]
 
 
 def take_turns(model: Lm, steps: int, turns: Mapping[str, Turn]) -> dict[str, NDArray[np.float64]]:
-    """Time several ways to step, one after the other with each frame, in an order that changes.
+    """Time several kinds of step, one after the other for each frame, in an alternating order.
 
     Returns:
-        For each the milliseconds of its steps. Ratios are to be taken step by step: others at work on the
-        same machine weigh on neighbours alike.
+        The milliseconds of each kind's steps. Compute ratios step by step: other load on the same machine
+        affects neighbouring steps alike.
     """
     rng = np.random.default_rng(0)
     times_ms: dict[str, list[float]] = {name: [] for name in turns}
@@ -86,7 +86,7 @@ def compare(model: Lm, steps: int, sampling: MoshiSampling) -> tuple[list[float]
 def compare_batches(
     model: Lm, steps: int, sampling: MoshiSampling, calls: Sequence[int]
 ) -> dict[int, tuple[float, float, float]]:
-    """Compare a number of calls in one step with the same in turn.
+    """Compare joint steps of a number of calls with single steps, one call after another.
 
     Returns:
         For each number of calls: milliseconds in turn, in one step, and the ratio; medians.
@@ -143,7 +143,7 @@ def main() -> None:
     arguments = parser.parse_args()
     layers = arguments.layers or (32 if found else LAYERS_ON_A_PROCESSOR)
     calls = arguments.calls or [4, 8]
-    # bfloat16 is what Kyutai ships; on a processor mlx takes many times longer for it than for float32.
+    # Kyutai publishes bfloat16; on a CPU, mlx takes many times longer for it than for float32.
     dtype, name_of_floats = (mx.bfloat16, "bfloat16") if found else (mx.float32, "float32")
     print(f"mlx on {found or 'the processor'}; medians of {arguments.steps} steps, milliseconds\n")
     columns = [f"{number} {way}" for number in calls for way in ("in turn", "in one step", "ratio")]
@@ -154,7 +154,7 @@ def main() -> None:
         for packing in arguments.quantize or ("4", "8", "none"):
             quantization = None if packing == "none" else QUANTIZATIONS[int(packing)]
             if quantization is not None and config.transformer.d_model == SMALL_WIDTH:
-                quantization = Quantization(quantization.bits, 32)  # in groups of 64 it would not divide
+                quantization = Quantization(quantization.bits, 32)  # groups of 64 do not divide the size
             model = randomize(build(config, quantization), quantization, seed=0, dtype=dtype)
             ours_ms, theirs_ms = compare(model, arguments.steps, MoshiSampling())
             ratio = np.median(np.divide(ours_ms, theirs_ms))

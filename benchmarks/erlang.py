@@ -8,11 +8,11 @@ import math
 def erlang_b(load: float, sessions: int) -> float:
     """Return the share of refused calls, for random arrivals and refused callers who do not call again.
 
-    It holds whatever the lengths of the calls are, only their mean counts (A. K. Erlang, 1917).
+    It depends only on the mean length of the calls, not on their distribution (A. K. Erlang, 1917).
 
     Args:
-        load: how many calls there would be at once, on average, if none were refused (erlangs).
-        sessions: how many calls there can be at once.
+        load: mean number of simultaneous calls if none were refused (erlangs).
+        sessions: maximum number of simultaneous calls.
     """
     share = 1.0
     for taken in range(1, sessions + 1):  # by recursion: the factorials of the formula overflow
@@ -39,7 +39,7 @@ def load_over_day(mean_load: float, swing: float, hour: float) -> float:
 
     Args:
         mean_load: erlangs.
-        swing: by which share of the mean it rises and falls.
+        swing: the share of the mean by which it rises and falls.
         hour: of the day.
     """
     return mean_load * (1 - swing * math.cos(2 * math.pi * hour / 24))

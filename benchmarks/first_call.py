@@ -26,7 +26,7 @@ from moshi_phone.rehearse.caller import Caller
 from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMAND = "uv run bot.py"  # as the README prints it
+COMMAND = "uv run bot.py"  # as in the README
 CALL_SECS = 5.0
 STOP_SECS = 10.0
 
@@ -45,10 +45,10 @@ async def first_call(folder: Path, environment: Mapping[str, str]) -> list[tuple
         environment: of the command.
 
     Returns:
-        The steps, and what each took, in seconds.
+        The steps and their durations, in seconds.
 
     Raises:
-        SystemExit: when it ends instead of answering, or the call is not answered.
+        SystemExit: when the program ends early, or the call is not answered.
     """
     began_s = time.perf_counter()
     process = await asyncio.create_subprocess_exec(

@@ -46,7 +46,7 @@ SIZES = {
 
 def main(folder: Path, port: str) -> None:
     """Write the model, and serve it until the process is ended."""
-    os.environ |= {"NO_TORCH_COMPILE": "1", "NO_CUDA_GRAPH": "1"}  # neither is of use on a processor
+    os.environ |= {"NO_TORCH_COMPILE": "1", "NO_CUDA_GRAPH": "1"}  # both are useless on a CPU
     import torch  # type: ignore[import-not-found]  # noqa: PLC0415 - after the environment
     from moshi.models.lm import LMModel  # type: ignore[import-not-found]  # noqa: PLC0415
     from safetensors.torch import save_file  # noqa: PLC0415
@@ -55,7 +55,7 @@ def main(folder: Path, port: str) -> None:
     weights, config = folder / "model.safetensors", folder / "config.json"
     save_file(LMModel(device="cpu", dtype=torch.bfloat16, **SIZES).state_dict(), weights)
     config.write_text(json.dumps(SIZES))
-    torch.cuda.synchronize = lambda: None  # the server warms up a GPU, whatever it runs on
+    torch.cuda.synchronize = lambda: None  # the server's warm-up calls it, also on a CPU
     sys.argv = ["moshi.server", "--host", "127.0.0.1", "--port", port, "--static", "none", "--device", "cpu"]
     sys.argv += ["--moshi-weight", str(weights), "--config-path", str(config)]
     sys.argv += ["--mimi-weight", str(folder / "mimi.safetensors")]

@@ -35,12 +35,12 @@ from moshi_phone.rehearse.caller import Caller
 from moshi_phone.rehearse.clip import CALLER_FILE, caller_speech
 
 MOSHI = "moshi==0.2.13"
-READY_SECS = 1200.0  # PyTorch may have to be fetched
-CODEC_MS = 2 * 6.46  # what Opus holds back on both ways, which no clock on the way can see
-PACKETS = 4  # of 20 ms are a frame
+READY_SECS = 1200.0  # includes a download of PyTorch
+CODEC_MS = 2 * 6.46  # Opus's look-ahead in both directions, which the measured times do not contain
+PACKETS = 4  # packets of 20 ms in a frame
 PACKET_BYTES = 160
 _STEP = re.compile(r"frame handled in ([0-9.]+)ms")
-_STEADY_FRAMES = 5  # the first ones warm everything up
+_STEADY_FRAMES = 5  # the earlier ones are a warm-up
 
 
 @dataclass
@@ -48,7 +48,7 @@ class KyutaiServer:
     """The running server.
 
     Attributes:
-        port: where it listens.
+        port: of the server.
         steps_ms: its reported time of each frame.
         said: its last lines.
     """

@@ -66,9 +66,9 @@ def whole_call(
     """Make a call through the real server.
 
     Args:
-        engine: answers.
+        engine: of the server.
         said: by the caller, float32 at 8 kHz.
-        room: adds an echo.
+        room: adds an echo to the caller's audio.
         jitter_ms: largest delay of the caller's packets.
         options: of the call.
     """

@@ -25,7 +25,7 @@ from processors.gain import AutomaticGain
 from processors.noise import NoiseSuppressor
 
 SECS, PAUSE_S = 20, 1.0
-FROM_S = 5  # the stages have settled
+FROM_S = 5  # from then on, the stages are stable
 SNRS_DB = (None, 20, 10)  # below speech
 LEVELS_DBFS = (-23, -35, -41, -50)
 USUAL_DBFS = -26.0

@@ -33,7 +33,7 @@ LAYERS_ON_A_PROCESSOR = 2
 PROMPT_FRAMES, PROMPT_FRAMES_ON_A_PROCESSOR = 170, 33  # 170 are a voice and a few sentences
 SILENT_FRAMES = 11  # around the text
 AGREEMENT_FRAMES = 20
-STEPS = 5  # of the prompt, that are timed where every step is one
+STEPS = 5  # steps of the prompt that are timed, if it is stepped
 
 
 def make_prompt(model: Lm, frames: int) -> Prompt:
@@ -127,10 +127,10 @@ def main() -> None:
     config.transformer = dataclasses.replace(config.transformer, num_layers=layers)
     print(f"mlx on {found or 'the processor'}; Moshi's width, {layers} of 32 layers; milliseconds")
     print("weights     frames  as usual    forced  one pass   ratio   agree", flush=True)
-    # float32 takes 30 GB with all layers, and is for a test of exactness only.
+    # float32 takes 30 GB with all layers; it serves only as a test of exactness.
     for name in arguments.weights or (("bf16", "q4", "q8") if found else ("f32", "bf16", "q4", "q8")):
         quantization = QUANTIZATIONS[int(name[1:])] if name.startswith("q") else None
-        in_bfloat16 = name == "bf16" or (found and quantization)  # what packed layers compute with
+        in_bfloat16 = name == "bf16" or (found and quantization)  # the type in which packed layers compute
         dtype = mx.bfloat16 if in_bfloat16 else mx.float32
         model = randomize(build(config, quantization), quantization, seed=0, dtype=dtype)
         print(row(name, model, make_prompt(model, prompt_frames), arguments.frames), flush=True)

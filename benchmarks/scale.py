@@ -22,53 +22,53 @@ from moshi_phone.audio.formats import FRAME_MS, FRAME_SAMPLES, PHONE_FRAME_SAMPL
 from moshi_phone.rehearse.clip import CALLER_FILE
 from moshi_phone.telephony import media_stream
 
-_LONG_BYTES = 126  # from here on, a WebSocket's frame has two bytes more
+_LONG_BYTES = 126  # from this size on, a WebSocket frame's header has two more bytes
 FRAMES_PER_S = 1000 / FRAME_MS
 PACKETS_PER_S = 50  # Twilio's are 20 ms
 PACKET_BYTES = 160
 TCP_IP_BYTES = 52  # IPv4 and TCP with its timestamps
 TLS_BYTES = 22  # a record of TLS 1.3
 LOADS = (10, 100, 1_000, 1_000_000)
-CALL_S = 180  # a mean length; an assumption, as is that 1 % may be refused
+CALL_S = 180  # a mean length; an assumption, like the 1 % of refused calls
 REFUSED = 0.01
 WEBHOOKS_PER_CALL = 4  # /twiml, /status for the stream's start and its end, /status for the call's end
-TOKENS_PER_FRAME = 17  # a word's, 8 of Moshi's voice, 8 of the caller's
+TOKENS_PER_FRAME = 17  # 1 for text, 8 for Moshi's voice, 8 for the caller's
 
 # Measured on the shared 2-core Linux machine that README's figures come from.
-LINE_CPU_MS = 30.2  # of a call-second, with 16 calls at once (python -m benchmarks.line)
-OPUS_CPU_MS = 1.54 * FRAMES_PER_S  # both ways, of a call-second
-CODEC_MS = 45 + 42 + 14  # of one core: Mimi in and out, a frame, and the codecs that take over
+LINE_CPU_MS = 30.2  # per call-second, with 16 simultaneous calls (python -m benchmarks.line)
+OPUS_CPU_MS = 1.54 * FRAMES_PER_S  # both directions, per call-second
+CODEC_MS = 45 + 42 + 14  # of one core, per frame: Mimi in and out, and handovers
 # Reckoned from the sizes of the model's arrays (README).
 FIRST_CALL_GB, NEXT_CALL_GB = 8.5, 3.0
-WEIGHTS_GB = 4.8  # that a step reads with --quantize 4, once for all calls in it
-CALL_GB = 1.6  # that it reads of each call once its cache is full
+WEIGHTS_GB = 4.8  # read by a step with --quantize 4, once for all of its calls
+CALL_GB = 1.6  # read by a step for each call with a full cache
 # Counted in the graph of one step at full depth, on a processor: 2,357 operations that launch something for
 # one call (3,506 uncompiled), 3,509 for eight.
-ROW_LAUNCHES = 0.07  # that each further call adds to those of one
-COMPILED_LAUNCHES = 0.67  # that compiling leaves
+ROW_LAUNCHES = 0.07  # share of one call's launches that each further call adds
+COMPILED_LAUNCHES = 0.67  # share of the launches that remains after compiling
 # Published for PersonaPlex, which has Moshi's sizes. Nothing of ours was run on either machine.
 LAUNCHES_NVIDIA_MS = 30.0  # a step on an H100 with its launches recorded; 77.5 without
 LAUNCHES_APPLE_MS = 68.0 * COMPILED_LAUNCHES  # a step of an MLX port on an M2 Max at best; 158 at worst
 # Assumptions.
-CPU_SHARE = 0.5  # of a core that may be busy, so that frames are not late
-MEMORY_SHARE = 0.8  # of memory that the model may have
-STEP_SHARE = 0.8  # of 80 ms that steps may take in all
+CPU_SHARE = 0.5  # usable share of a core, so that frames are not late
+MEMORY_SHARE = 0.8  # usable share of the memory
+STEP_SHARE = 0.8  # usable share of 80 ms for all steps
 WEBHOOK_CPU_MS = (
     2.0  # of which the app takes 0.3 (python -m benchmarks.webhooks); HTTP, log and asking a worker the rest
 )
-BANDWIDTH_SHARE = 0.5  # of the memory's bandwidth that a step reaches
+BANDWIDTH_SHARE = 0.5  # share of the memory's bandwidth that a step reaches
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine for Moshi in this process, by its vendor's data sheet.
+    """A machine that runs Moshi in this program, from its vendor's data sheet.
 
     Attributes:
-        name: what to ask for.
-        memory_gb: that the model may live in.
+        name: the product's name.
+        memory_gb: memory for the model.
         bandwidth_gb_s: of that memory.
-        cores: for the codec; of a machine with a card an assumption.
-        launches_ms: how long the launches of one call's step take.
+        cores: for the codec; an assumption for a machine with a graphics card.
+        launches_ms: duration of the launches of one call's step.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Machine:
 
     @property
     def calls(self) -> int:
-        """Number of calls that it holds."""
+        """Number of calls that the machine holds."""
         return min(self.bounds)
 
 
@@ -201,7 +201,7 @@ def sessions() -> Iterator[str]:
 
 
 def machines() -> Iterator[str]:
-    """Print how many calls a machine holds, and how many machines a load takes."""
+    """Print the calls per machine, and the machines for a load."""
     yield from head("who answers", "calls", "bound by", "for 1,000 calls", "for 1,000,000 calls")
     for name, cpu_ms in (
         ("parrot: a core", LINE_CPU_MS),
@@ -236,8 +236,8 @@ def cost_per_hour(load: float, calls_each: int, prices: Prices) -> tuple[float, 
     """Return the cost of an hour: machines, telephone, outgoing bytes.
 
     Args:
-        load: calls at once, on average.
-        calls_each: that a machine holds.
+        load: mean number of simultaneous calls.
+        calls_each: calls per machine.
         prices: in any currency.
     """
     count = math.ceil(sessions_for(load, REFUSED) / calls_each)

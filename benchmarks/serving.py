@@ -31,9 +31,9 @@ def serving(
     """Run a server from the repository's root while the block runs; yield its port and its process.
 
     Args:
-        name: its name, for errors.
-        command: what Python runs; ``--port`` is added.
-        port: of this machine; by default a free one.
+        name: the server's name, for errors.
+        command: Python's arguments; ``--port`` is added.
+        port: the server's port; by default a free one.
         ready: the ``/healthz`` response of a server to be measured; by default, any.
         environment: the server's; by default ours.
 

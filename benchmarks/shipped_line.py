@@ -1,7 +1,7 @@
 """pipecat's own line, for comparison: ``TwilioFrameSerializer`` in a 24 kHz pipeline, with a mirror.
 
-It does the same work as ``bot.py --engine parrot --parrot-delay 0``: gathers 80 ms of the caller at 24 kHz
-and sends them back. Everything else is pipecat's own, with its defaults.
+It does the same work as ``bot.py --engine parrot --parrot-delay 0``: collects 80 ms of the caller's audio at
+24 kHz and sends them back. Everything else is pipecat's, with its defaults.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FRAME_BYTES = FRAME_SAMPLES * 2
 
 
 class FrameMirror(FrameProcessor):
-    """Gathers the caller's audio into frames of 80 ms, as Moshi needs them, and sends them back."""
+    """Collects the caller's audio into frames of 80 ms, as Moshi needs them, and sends them back."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ async def stream(websocket: WebSocket) -> None:
 
 @app.get("/healthz")
 def health_router() -> dict[str, bool]:
-    """Ready as soon as it listens."""
+    """Answer the health check: the server is ready once its port is open."""
     return {"ready": True}
 
 

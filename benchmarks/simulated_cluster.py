@@ -23,10 +23,10 @@ DAY_S = 24 * HOUR_S
 LOOK_S = 1.0  # how often the manager looks
 
 
-WARM_UP_S = HOUR_S  # not counted: it begins with an empty line
+WARM_UP_S = HOUR_S  # not counted: the simulation starts without calls
 
 
-_SIGMA = 1.0  # of the logarithm of a length, where lengths are lognormal
+_SIGMA = 1.0  # standard deviation of a length's logarithm, for lognormal lengths
 
 
 Policy = Callable[[int, int, float], int]
@@ -38,7 +38,7 @@ class _Worker:
     generation: int
     state: WorkerState = WorkerState.STARTING
     sessions: int = 0
-    life: int = 0  # counts its restarts: what belongs to an earlier life is void
+    life: int = 0  # counts its restarts: events of an earlier life are ignored
     unplaced_since_s: float | None = None
 
 
@@ -47,7 +47,7 @@ class SimulatedCluster:
 
     Args:
         conditions: load, failures and updates.
-        policy: how many workers there should be.
+        policy: the required number of workers.
     """
 
     def __init__(self, conditions: Conditions, policy: Policy) -> None:
@@ -55,14 +55,14 @@ class SimulatedCluster:
         self.outcome = Outcome()
         self._policy = policy
         seed = conditions.seed
-        # One for each, so that the same callers come whatever breaks.
+        # One for each purpose, so that the calls are the same, whatever fails.
         self._arrivals, self._lengths, self._failures = (random.Random(f"{seed} {what}") for what in "alf")
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = itertools.count()
         self._workers: list[_Worker] = []
-        self._staying: list[_Worker] = []  # those that do not drain
-        self._taken = 0  # sessions at those
-        self._settled = True  # whether all of those are of the present generation
+        self._staying: list[_Worker] = []  # workers that do not drain
+        self._taken = 0  # taken sessions of those workers
+        self._settled = True  # whether all of them are of the current version
         self._generation = 0
         self._paid_s = 0.0  # sessions × seconds
         self._paid_until_s = 0.0
@@ -104,7 +104,7 @@ class SimulatedCluster:
     def _arrive(self, now_s: float) -> None:
         self._next_arrival(now_s)
         conditions = self.conditions
-        if conditions.swing:  # the busiest hour's calls, of which some are not made at others
+        if conditions.swing:  # calls arrive at the busiest hour's rate, and some are dropped at other hours
             now = 1 - conditions.swing * math.cos(2 * math.pi * now_s / DAY_S)
             if self._arrivals.random() * (1 + conditions.swing) > now:
                 return
@@ -151,7 +151,7 @@ class SimulatedCluster:
         self._at(now_s + LOOK_S, self._look)
         wanted = self._policy(self._taken, self.conditions.capacity_each, now_s)
         if self._settled and len(self._staying) == wanted:
-            return  # a plan would say the same, and takes most of the time
+            return  # a plan would have the same result, and planning takes most of the time
         what = plan([self._member(one, now_s) for one in self._workers], wanted, self._generation)
         self._pay(now_s)
         by_number = {one.number: one for one in self._workers}
@@ -213,7 +213,7 @@ class SimulatedCluster:
         self._leave_if_done(worker, now_s)
 
     def _cut(self, worker: _Worker, now_s: float) -> int:
-        """End a worker's calls; return how many of them count."""
+        """End a worker's calls; return the number of counted ones."""
         cut, worker.sessions = worker.sessions, 0
         worker.life += 1
         self._recount()
@@ -243,5 +243,5 @@ def simulate(conditions: Conditions, policy: Policy) -> Outcome:
 
 
 def autoscaled(conditions: Conditions, spare_calls: int) -> Outcome:
-    """Simulate them, with spare sessions by the product's own rule."""
+    """Simulate clusters with spare sessions, by the product's own rule."""
     return simulate(conditions, Autoscaler(spare_calls, 1, conditions.backends).wanted)

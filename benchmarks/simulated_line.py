@@ -35,14 +35,14 @@ class Conditions:
     """The conditions of a call.
 
     Attributes:
-        hours: how long it lasts.
-        jitter_ms: each message is late by anything from 0 to this, each way, in order.
+        hours: duration.
+        jitter_ms: maximum of each message's random delay, in each direction; the order is kept.
         pauses: whether the answer pauses for a second every four, or never.
-        lost: the share of the caller's packets that never come.
-        fast: by how much the other side's clock is fast; negative when slow.
-        step_s: how long the engine takes for each frame, by its number.
-        outages_s: from when to when nothing that we send gets through; it comes at the end.
-        seed: of all chance.
+        lost: share of the caller's packets that are lost.
+        fast: the share by which the other side's clock is fast; negative if it is slow.
+        step_s: the engine's time for a frame, by the frame's number.
+        outages_s: start and end of outages; what we send meanwhile arrives at their end.
+        seed: of all random numbers.
     """
 
     hours: float = 1.0
@@ -60,14 +60,14 @@ class Outcome:
     """The results, on the ear's clock.
 
     Attributes:
-        secs: how long the call was.
-        gap_s: for how long the ear heard nothing because nothing was there.
+        secs: duration of the call.
+        gap_s: total of the gaps at the ear.
         late_gap_s: likewise, in the second half of the call alone.
-        metered_gap_s: what this side believes of it.
+        metered_gap_s: this side's estimate of ``gap_s``.
         first_delay_ms: mean delay, mouth to ear, of the first minute.
         last_delay_ms: mean delay of the last minute.
-        trimmed_s: silence taken out.
-        cut_s: speech taken out.
+        trimmed_s: trimmed silence.
+        cut_s: trimmed speech.
     """
 
     secs: float
@@ -85,8 +85,8 @@ class Way:
 
     Args:
         random: draws the jitter.
-        jitter_s: the most.
-        outages_s: from when to when nothing gets through.
+        jitter_s: maximum delay.
+        outages_s: start and end of outages.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class SimulatedLine:
                 frames += 1
 
     def _answered(self) -> Iterator[tuple[int, float]]:
-        """Yield the frames that the engine answers, in order, and when; it drops frames that are too old."""
+        """Yield the engine's answered frames in order, with their times; it drops frames that are too old."""
         waiting: deque[tuple[int, float]] = deque()
         free_s = 0.0
         for frame, arrived_s in self._arrived():

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 
 def row(*cells: object) -> str:
-    """Write one line of a table."""
+    """Return one line of a table."""
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
 def head(*cells: str) -> Iterator[str]:
-    """Write the first two lines of a table."""
+    """Return the first two lines of a table."""
     yield row(*cells)
     yield "|" + "---|" * len(cells)

@@ -39,7 +39,7 @@ async def cpu_ms() -> float:
         for call_sid, scope, body in requests:
             document = await _ask(app, scope, body)
             assert b"<Stream" in document, document  # noqa: S101 - else something else was measured
-            state.reservations.release(call_sid)  # as if its stream had come
+            state.reservations.release(call_sid)  # as if its stream had started
         return 1000 * (time.process_time() - began_s) / REQUESTS
     finally:
         await engine.stop()

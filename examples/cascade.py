@@ -88,7 +88,7 @@ def cascade(parts: CallParts) -> Pipeline:
             llm,
             tts,  # ↑
             Resampler(TTS_RATE_HZ, PHONE_RATE_HZ),
-            MulawEncoder(),  # no PlayoutGovernor: the transport paces what a TTS says
+            MulawEncoder(),  # no PlayoutGovernor: the transport paces a TTS's audio
             *parts.taps,
             parts.transport.output(),  # → Twilio's JSON, in real time
             aggregators.assistant(),  # behind the output: it stores spoken words, not interrupted ones

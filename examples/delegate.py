@@ -3,8 +3,8 @@ r"""A call with a text model in the background, by any service with OpenAI's API
     DELEGATE_BASE_URL=http://localhost:11434/v1 DELEGATE_MODEL=qwen3 \
         uv run bot.py --engine moshi --listen --pipeline examples.delegate:phone_call_with_delegate
 
-Moshi talks by itself; the model reads both sides, and its answers are spoken in Moshi's voice. It has three
-tools: it can look something up, transfer the caller to --transfer-to, and hang up. Replace them by your own.
+Moshi talks by itself; the model reads both sides, and its answers are spoken in Moshi's voice. Its three
+tools tell the time, transfer the caller to --transfer-to, and hang up. Replace them with your own.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.websocket("/stream")
 async def stream(websocket: WebSocket) -> None:
-    """Hold one call: a socket, a session and a serializer are all it takes."""
+    """Hold one call, with a socket, a session and a serializer."""
     await websocket.accept()
     start = await read_start(websocket, within_secs=10)
     session = engine.open_session()

@@ -1,7 +1,7 @@
 """An example engine: it plays a low tone, and a high one while the caller speaks.
 
-``uv run bot.py --engine examples.tone_engine:ToneEngine`` answers calls with it. A process has one
-engine, a call one session (engines/duplex.py). ``feed`` runs on the event loop: slow work needs a thread.
+``uv run bot.py --engine examples.tone_engine:ToneEngine`` answers calls with it. A process has one engine,
+and each call has one session (engines/duplex.py). ``feed`` runs on the event loop: slow work needs a thread.
 """
 
 from __future__ import annotations
