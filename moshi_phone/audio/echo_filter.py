@@ -21,6 +21,11 @@ BLOCK_SAMPLES = 160  # 20 ms at 8 kHz: a packet of the phone's
 WINDOW_SAMPLES = 2048  # numpy transforms float32 in float32; its type stubs do not know
 TAPS = 1408
 """What of an echo is learnt: 176 ms from when it may begin."""
+_PART_TAPS = 32  # 4 ms, whose taps are weighted together
+_SMOOTHED: Floats = np.array([0.25, 0.5, 0.25], np.float32)
+_WEAKEST_PART = TAPS // _PART_TAPS // 4  # index by rising power: the first quartile
+_CHANCE = np.float32(1.5)  # of that part's power: what any part may have without an echo
+_LEAK = np.float32(0.2)  # of a tap without an echo, a block
 _STAYS = np.float32(0.9998)  # share of the echo path that persists from block to block
 _CHANGES = np.float32(1) - _STAYS * _STAYS
 _NOISE_MEMORY = np.float32(0.8)
@@ -64,7 +69,8 @@ class EchoFilter:
     def _forget(self) -> None:
         bins = WINDOW_SAMPLES // 2 + 1
         # These arrays are replaced, never changed: a copy may share them.
-        self._response = np.zeros(bins, np.complex64)
+        self._taps: Floats = np.zeros(TAPS, np.float32)
+        self._response = np.zeros(bins, np.complex64)  # of the taps
         self._uncertainty: Floats = np.full(bins, self._gain, np.float32)
         self._noise: Floats = np.zeros(bins, np.float32)
         self._before = self._after = 0.0  # powers, smoothed
@@ -121,7 +127,22 @@ class EchoFilter:
         noise = np.maximum(noise - power * self._uncertainty / _BLOCKS_IN_FFT, _MIN_NOISE * noise)
         step = self._uncertainty / (power * self._uncertainty + _BLOCKS_IN_FFT * noise + _TINY)
         change = np.fft.irfft(step * np.conj(spectrum) * error, WINDOW_SAMPLES)
-        change[TAPS:] = 0.0
-        self._response = _STAYS * (self._response + np.fft.rfft(change).astype(np.complex64, copy=False))
+        taps = _STAYS * (self._taps + change[:TAPS].astype(np.float32, copy=False))
+        self._taps = taps * (1 - _LEAK * (1 - _certainty(taps)))
+        response = np.fft.rfft(self._taps, WINDOW_SAMPLES)
+        self._response = response.astype(np.complex64, copy=False)
         known = 1 - step * power / _BLOCKS_IN_FFT
         self._uncertainty = _STAYS**2 * known * self._uncertainty + _CHANGES * squared(self._response)
+
+
+def _certainty(taps: Floats) -> Floats:
+    """Return the share of an echo in each tap: 0 to 1, ``[TAPS]``.
+
+    A room's taps decay, and none come before the direct sound. What is learnt from the caller's voice lies on
+    all taps alike; the weakest ones show how much that is.
+    """
+    parts = taps.reshape(-1, _PART_TAPS)
+    power = np.convolve(np.vecdot(parts, parts), _SMOOTHED, "same")
+    chance = _CHANCE * np.partition(power, _WEAKEST_PART)[_WEAKEST_PART]
+    share = np.maximum(0, 1 - chance / (power + _TINY**2))
+    return np.repeat(share, _PART_TAPS).astype(np.float32, copy=False)
