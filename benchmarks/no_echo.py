@@ -17,6 +17,7 @@ from benchmarks.cpu_time import timed
 from bot import run_call
 from moshi_phone.audio.formats import FRAME_SAMPLES, PHONE_RATE_HZ, SAMPLE_RATE_HZ
 from moshi_phone.audio.resampling import StreamResampler
+from moshi_phone.conversation.live import Judge
 from moshi_phone.engines.duplex import DuplexEngine, DuplexStep
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.records.call_metrics import CallMetrics
@@ -28,6 +29,7 @@ from moshi_phone.server.web.app import create_app
 from moshi_phone.testing import FakeEngine, run_simulated
 from processors.echo import EchoCanceller, EchoPath
 from tests.support.echoes import Floats, clips, later, talk
+from tests.support.inline_executor import InlineExecutor
 from tests.support.phone import start_message
 from tests.support.simulated import SimulatedPhone
 
@@ -74,7 +76,8 @@ def whole_call(
     """
 
     async def main() -> WholeCall:
-        state = ServerState(engine, Settings(calls=options))
+        # A thread knows nothing of simulated time: the conversation would end before its analysis.
+        state = ServerState(engine, Settings(calls=options), judge=Judge(InlineExecutor()))
         await engine.start(lambda _: None)
         start = start_message()
         phone = SimulatedPhone(create_app(state, run_call), start, room)

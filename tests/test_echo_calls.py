@@ -17,6 +17,7 @@ from moshi_phone.server.options import ServerOptions
 from moshi_phone.server.settings import Settings
 from moshi_phone.testing import FakeEngine, FakeSession
 from tests.support.echoes import Floats, silence, speech
+from tests.support.logs import Logged
 from tests.support.phone import serving
 
 SECS = 12.0
@@ -37,6 +38,12 @@ def _opened(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> list[FakeSes
 
     monkeypatch.setattr(engine, "open_session", opened)
     return sessions
+
+
+def test_the_conversation_of_a_simulated_call_is_analysed_to_its_end(logged: Logged) -> None:
+    """In a thread, that took seconds of simulated time, and the call did not wait."""
+    no_echo.whole_call(FakeEngine(), speech(3, caller=True))
+    assert "did not stop" not in logged.text
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.bursts import delays_s, talk
 from bot import run_call
+from moshi_phone.conversation.live import Judge
 from moshi_phone.engines.duplex import DuplexEngine
 from moshi_phone.engines.parrot import ParrotEngine
 from moshi_phone.records.call_metrics import CallMetrics
@@ -23,6 +24,7 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.settings import Settings
 from moshi_phone.server.web.app import create_app
 from moshi_phone.testing.engine import FakeEngine
+from tests.support.inline_executor import InlineExecutor
 from tests.support.phone import start_message
 from tests.support.simulated import SimulatedPhone, run_simulated
 
@@ -37,7 +39,8 @@ def simulate(
 ) -> tuple[SimulatedPhone, NDArray[np.float32], CallMetrics]:
     async def main() -> tuple[SimulatedPhone, NDArray[np.float32], CallMetrics]:
         # A tone for ten minutes is no word of the caller's, which ends a call.
-        line = ServerState(engine, Settings(calls=replace(options, silence_secs=0)))
+        settings = Settings(calls=replace(options, silence_secs=0))
+        line = ServerState(engine, settings, judge=Judge(InlineExecutor()))
         await engine.start(lambda _: None)
         start = start_message()
         phone = SimulatedPhone(create_app(line, run_call), start)

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.bursts import delays_s, talk
 from bot import run_call
+from moshi_phone.conversation.live import Judge
 from moshi_phone.engines.remote.connection import Access
 from moshi_phone.engines.remote.engine import RemoteEngine
 from moshi_phone.engines.remote.options import RemoteOptions
@@ -20,6 +21,7 @@ from moshi_phone.server.calls.state import ServerState
 from moshi_phone.server.web.app import create_app
 from tests.fakes.moshi_behaviour import Behaviour
 from tests.fakes.moshi_server import FakeMoshiServer, moshi_server
+from tests.support.inline_executor import InlineExecutor
 from tests.support.phone import start_message
 from tests.support.simulated import SimulatedPhone, run_simulated
 
@@ -54,7 +56,7 @@ def simulate(behaviour: Behaviour, secs: float = 20) -> tuple[list[float], FakeM
                 options, RemoteCallSettings(greeting="none"), probe=is_there, coder=AtOnce()
             )
             await engine.start(lambda _: None)
-            line = ServerState(engine)
+            line = ServerState(engine, judge=Judge(InlineExecutor()))
             start = start_message()
             phone = SimulatedPhone(create_app(line, run_call), start)
             heard = await phone.talk(said.samples)

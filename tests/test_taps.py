@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.bursts import talk
 from bot import run_call
 from moshi_phone.audio import g711, pcm
+from moshi_phone.conversation.live import Judge
 from moshi_phone.engines.duplex import DuplexEngine
 from moshi_phone.records.options import TapOptions
 from moshi_phone.server.calls.state import ServerState
@@ -26,6 +27,7 @@ from moshi_phone.server.web.health import status_of
 from moshi_phone.server.web.monitoring import details
 from moshi_phone.server.web.prometheus import metrics
 from moshi_phone.testing.engine import FakeEngine
+from tests.support.inline_executor import InlineExecutor
 from tests.support.phone import start_message
 from tests.support.simulated import SimulatedPhone, run_simulated
 
@@ -36,7 +38,7 @@ def call(
     engine: DuplexEngine, said: NDArray[np.float32], taps: TapOptions, late_s: tuple[float, ...] = ()
 ) -> tuple[SimulatedPhone, ServerState]:
     async def main() -> tuple[SimulatedPhone, ServerState]:
-        line = ServerState(engine, Settings(taps=taps))
+        line = ServerState(engine, Settings(taps=taps), judge=Judge(InlineExecutor()))
         await engine.start(lambda _: None)
         phone = SimulatedPhone(create_app(line, run_call), start_message(call_sid=CALL_SID))
         await phone.talk(said, late_s=late_s)
