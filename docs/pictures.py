@@ -1,7 +1,7 @@
 """Takes the pictures of the browser phone and of the Calls page: ``uv run python -m docs.pictures``.
 
-Needs Chromium (Debian's package chromium). A call goes on while they are taken: the parrot answers, and the
-microphone is the caller's clip of the rehearsal.
+Needs Chromium (Debian's package chromium). The pictures are taken during a call: the parrot answers, and the
+microphone plays the rehearsal's clip of a caller.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ async def open_page(browser: Browser, server: OwnServer, path: str) -> Page:
 
 
 async def take(page: Page, sizes: Mapping[str, ViewportSize], *, full_page: bool = False) -> None:
-    """Take the pictures of a page: of each size, in light and in dark colours."""
+    """Take the pictures of a page: each size, in light and in dark colours."""
     for name, size in sizes.items():
         await page.set_viewport_size(size)
         for scheme in ("light", "dark"):
@@ -56,7 +56,7 @@ async def take(page: Page, sizes: Mapping[str, ViewportSize], *, full_page: bool
 
 
 async def take_phone(browser: Browser, server: OwnServer) -> None:
-    """Call, and wait until there is something to see."""
+    """Call, and wait until the page shows a conversation."""
     page = await open_page(browser, server, "/")
     await page.click("#call")
     await page.wait_for_selector("body[data-state=talking]")
@@ -65,17 +65,17 @@ async def take_phone(browser: Browser, server: OwnServer) -> None:
 
 
 async def take_calls(browser: Browser, server: OwnServer) -> None:
-    """Open one of the calls that the database has."""
+    """Open one of the database's calls."""
     page = await open_page(browser, server, "/history")
     await page.click("#rows tr:first-child button")
     await page.wait_for_selector(".strip path.bot")
-    await page.mouse.move(0, 0)  # or it stands over a row
+    await page.mouse.move(0, 0)  # otherwise it is above a row, which is then highlighted
     await page.evaluate("scrollTo(0, 0)")
     await take(page, CALLS)
 
 
 def write_calls(folder: Path) -> Path:
-    """Write a database of calls, one of them with a recording; gives its path."""
+    """Write a database of calls, one of them with a recording; return its path."""
     path = folder / "calls.db"
     check_database(path)
     call = replace(talked_call(folder, words=""), section="dentist", reason="the caller hung up")
@@ -85,7 +85,7 @@ def write_calls(folder: Path) -> Path:
 
 
 async def main() -> None:
-    """Take them all."""
+    """Take all pictures."""
     clip, rate_hz = soundfile.read(CALLER_FILE)
     with tempfile.NamedTemporaryFile(suffix=".wav") as microphone, tempfile.TemporaryDirectory() as folder:
         soundfile.write(microphone.name, resample_poly(clip, 48_000 // rate_hz, 1), 48_000, subtype="PCM_16")

@@ -33,11 +33,11 @@ from tests.support.logs import Logged, logged_lines
 _MUCH_MEMORY_BYTES = 1_500_000_000
 _ASYNC_TEST_SECS = 240
 
-hypothesis.settings.register_profile("no-deadline", deadline=None)  # a busy machine takes its time
+hypothesis.settings.register_profile("no-deadline", deadline=None)  # a busy machine is slow
 hypothesis.settings.load_profile("no-deadline")
 
-# A shell that runs the tests in the background has them ignore Ctrl-C, and with them every program that they
-# start: what must end by it would wait for ever.
+# If a shell runs the tests in the background, they ignore Ctrl-C, and so does every program that they start:
+# programs that Ctrl-C must end would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -51,7 +51,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that load codecs, which take longest; processes get one test at a time."""
+    """Start with the tests that load codecs, which take longest; processes get one test at a time."""
     for item in items:
         if inspect.iscoroutinefunction(test := getattr(item, "obj", None)):
             has_browser = item.get_closest_marker("browser") is not None
@@ -60,11 +60,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _ending(test: Callable[..., Awaitable[None]], *, has_browser: bool) -> Callable[..., Awaitable[None]]:
-    """Let a hanging test fail in good order, and a failing test with a browser at all.
+    """Make a hanging test fail in an orderly way, and keep a failing browser test from breaking pytest.
 
-    pytest-timeout, which comes later and is for the others, breaks the event loop off. Then the tasks of a
-    call, cancelled all at once, can hang for ever. A traceback through Playwright breaks pytest itself, and
-    with it all later tests (an error of CPython 3.11): it is formatted here.
+    pytest-timeout, which has a later limit and is for the other tests, aborts the event loop. Then the tasks
+    of a call, cancelled all at once, can hang for ever. A traceback through Playwright breaks pytest itself,
+    and so all later tests (a bug of CPython 3.11): it is formatted here.
     """
 
     @functools.wraps(test)
@@ -98,14 +98,14 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _quiet() -> None:
-    """Keep pipecat's debug log out of reports, and save its cost."""
+    """Disable pipecat's debug log, which costs time and fills the reports."""
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_forced_end() -> Iterator[None]:
-    """Keep a command that runs in this process from ending the process later."""
+    """Prevent a command that runs in this process from ending the process later."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(last_resort, "_exit_process", lambda _: None)
         yield
@@ -113,7 +113,8 @@ def _no_forced_end() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _quick_servers() -> Iterator[None]:
-    """Let uvicorn check for its end more often: its own 0.1 s passes twice at the end of each server."""
+    """Let uvicorn check more often whether it should exit: its interval of 0.1 s passes twice at the end of
+    each server."""
 
     async def sleep(secs: float) -> None:
         await asyncio.sleep(secs / 20)
@@ -131,7 +132,7 @@ def _state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 @pytest.fixture(autouse=True)
 def _slow_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine, end no call whose caller is silent for 5 s, and refuse none."""
+    """Do not end calls whose caller is silent for 5 s, and do not refuse calls: the machine may be busy."""
     monkeypatch.setattr(media_watch, "STILL_SECS", 120.0)
     monkeypatch.setattr(load, "HIGH_LAG_S", 1.0)
 
@@ -141,7 +142,8 @@ def _memory_goes_back() -> Iterator[None]:
     """Return the memory of codecs and models to the system: glibc kept up to 5 GB of it for their threads."""
     yield
     if sys.platform == "linux" and psutil.Process().memory_info().rss > _MUCH_MEMORY_BYTES:
-        gc.collect()  # engines are cycles, with gigabytes of codecs that Python's collector does not count
+        # engines are reference cycles, with gigabytes of codecs that Python's collector does not count
+        gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
 
 
@@ -169,7 +171,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 def mimi_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Mimi with random values, full size (385 MB); created once per test run, for all processes."""
     folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:  # each has its own folder in that of the run
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each process has its own folder in the run's folder
         folder = folder.parent
     path = folder / "mimi.safetensors"
     with FileLock(folder / "mimi.lock"):

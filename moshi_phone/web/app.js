@@ -71,7 +71,7 @@ server.addEventListener("gone", () => {
 function showServer(now) {
   const news = now.state !== status.state;
   if (!call && (news || now.word !== status.word)) {
-    // How the last call ended remains visible until there is a new message.
+    // The last call's result remains visible until there is a new message.
     const first = status.state === CONNECTING.state;
     if (news || first || now.state !== "ready") phone.say(now.word, now.state === "gone" || now.state === "error");
   }

@@ -17,7 +17,7 @@ export class CallAudio extends EventTarget {
   #volume;
   #closed = false;
 
-  /** Open the devices (an empty id means the default) and load what runs beside them. */
+  /** Open the devices (an empty id means the default) and load the audio worklets. */
   async open({ microphoneId, speakerId, volume }) {
     this.#stream = await openMicrophone(microphoneId);
     this.#context = new AudioContext({ latencyHint: "interactive" });
@@ -30,7 +30,7 @@ export class CallAudio extends EventTarget {
     ]);
   }
 
-  /** Begin to send and to play. */
+  /** Start sending and playing. */
   begin() {
     this.#microphone = new AudioWorkletNode(this.#context, "microphone", { numberOfOutputs: 0 });
     this.#speaker = new AudioWorkletNode(this.#context, "speaker", { numberOfInputs: 0 });
@@ -47,7 +47,7 @@ export class CallAudio extends EventTarget {
     this.#listenTo(this.#stream);
   }
 
-  /** Do what the server says: `{ mulaw }` is played, `{ mark }` is echoed in its turn, `{ clear }` stops it. */
+  /** Handle a message: `{ mulaw }` is played, `{ mark }` is returned when played, `{ clear }` stops playback. */
   take(message) {
     this.#speaker?.port.postMessage(message, message.mulaw ? [message.mulaw.buffer] : []);
   }
@@ -56,7 +56,7 @@ export class CallAudio extends EventTarget {
     this.#microphone?.port.postMessage({ muted });
   }
 
-  /** 0 is silent, 1 as loud as it comes. */
+  /** 0 is silence, 1 is full volume. */
   set volume(volume) {
     if (this.#volume) this.#volume.gain.value = volume;
   }
@@ -78,7 +78,7 @@ export class CallAudio extends EventTarget {
     }
   }
 
-  /** Let the caller hear the key that was pressed. */
+  /** Play the tone of a pressed key to the caller. */
   tone(digit) {
     if (this.#context) playTone(this.#context, this.#volume, digit);
   }
@@ -93,7 +93,7 @@ export class CallAudio extends EventTarget {
     this.#stream = stream;
     this.#source = this.#context.createMediaStreamSource(stream);
     this.#source.connect(this.#microphone);
-    // It was unplugged: continue with the current default device.
+    // The device was unplugged: continue with the current default device.
     stream.getTracks()[0].onended = () => this.setMicrophone("").catch((error) => this.#emit("lost", { error }));
   }
 

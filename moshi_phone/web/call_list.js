@@ -1,4 +1,4 @@
-// The list of ended calls: search, rows, further pages.
+// The list of ended calls: search, rows, and loading of further pages.
 
 import { OUTCOMES, outcomeOf, own, party, shortTime, textElement } from "./call_words.js";
 import { clock } from "./clock.js";

@@ -10,7 +10,7 @@ export class Choices {
     this.#fieldset = fieldset;
   }
 
-  /** Load the offers again: another server may answer after a restart. */
+  /** Load the offered settings again: they may differ after a restart of the server. */
   async refresh() {
     const answer = await fetch("offers").catch(() => undefined);
     this.#show(answer?.ok ? await answer.json() : {});

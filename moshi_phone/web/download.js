@@ -4,7 +4,7 @@ export function download(blob, name) {
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  // The browser reads the blob a little later.
+  // The browser reads the blob asynchronously.
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 

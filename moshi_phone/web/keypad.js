@@ -1,4 +1,4 @@
-// The twelve keys. While one has the focus, the keyboard's digits, * and # press them as well.
+// The twelve keys. While one has the focus, the keyboard's digits, * and # work as well.
 
 const KEYS = "123456789*0#";
 
@@ -7,7 +7,7 @@ export class Keypad extends EventTarget {
   #panel;
   #pressed;
 
-  /** Events: "press" { digit }. The toggle shows and hides the panel, which holds an `<output>`. */
+  /** Events: "press" { digit }. The toggle shows and hides the panel, which contains an `<output>`. */
   constructor(toggle, panel) {
     super();
     this.#toggle = toggle;

@@ -10,9 +10,9 @@ export class MetricsView {
   #unit;
   #parts;
   #echo;
-  #bufferMs = Infinity; // the lowest since it was last shown
+  #bufferMs = Infinity; // the minimum since the last update of the display
 
-  /** The element holds `#delay`, `#buffer`, `#backlog`, an SVG `…-line` for each, `#delay-parts` and `#echo`. */
+  /** The element contains `#delay`, `#buffer`, `#backlog`, an SVG `…-line` for each, `#delay-parts` and `#echo`. */
   constructor(element) {
     for (const name of NAMES) {
       this.#numbers.set(name, element.querySelector(`#${name}`));

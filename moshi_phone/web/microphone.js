@@ -18,7 +18,7 @@ class Microphone extends AudioWorkletProcessor {
   }
 
   process([input]) {
-    // Without a channel, the microphone is gone; packets continue, because they are the call's clock.
+    // Without a channel, the microphone is disconnected; packets continue, because they are the call's clock.
     const heard = input[0] ?? new Float32Array(128);
     for (const sample of this.resampler.push(heard)) this.waiting.push(sample);
     while (this.waiting.length >= PACKET_SAMPLES) {

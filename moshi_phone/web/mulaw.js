@@ -12,12 +12,12 @@ const DECODED = Float32Array.from({ length: 256 }, (_, byte) => {
   return (code & 0x80 ? -magnitude : magnitude) / 32768;
 });
 
-/** Turn µ-law bytes into samples, -1 to 1. */
+/** Decode µ-law bytes to samples, -1 to 1. */
 export function decode(bytes) {
   return Float32Array.from(bytes, (byte) => DECODED[byte]);
 }
 
-/** Turn samples, -1 to 1, into µ-law bytes. */
+/** Encode samples, -1 to 1, as µ-law bytes. */
 export function encode(samples) {
   return Uint8Array.from(samples, (sample) => {
     const magnitude = Math.min(Math.round(Math.abs(sample) * 32768), LARGEST) + BIAS;

@@ -16,7 +16,7 @@ export class Recording {
     return this.#endSamples / SAMPLE_RATE_HZ;
   }
 
-  /** Take what went into the microphone: µ-law bytes, one packet behind the other, the first at `atS`. */
+  /** Add the microphone's audio: µ-law bytes of consecutive packets, the first at `atS`. */
   say(mulaw, atS) {
     this.#beganS ??= atS;
     if (this.#saidSamples >= LIMIT_S * SAMPLE_RATE_HZ) return;
@@ -25,7 +25,7 @@ export class Recording {
     this.#endSamples = Math.max(this.#endSamples, this.#saidSamples);
   }
 
-  /** Take what came out of the loudspeaker: µ-law bytes, the first of them at `atS` of the audio clock. */
+  /** Add the loudspeaker's audio: µ-law bytes, the first of them at `atS` of the audio clock. */
   hear(mulaw, atS) {
     const at = Math.round((atS - (this.#beganS ?? atS)) * SAMPLE_RATE_HZ);
     if (at < 0 || at >= LIMIT_S * SAMPLE_RATE_HZ) return;
@@ -33,7 +33,7 @@ export class Recording {
     this.#endSamples = Math.max(this.#endSamples, at + mulaw.length);
   }
 
-  /** Give a stereo WAV of 8 kHz. */
+  /** Return a stereo WAV of 8 kHz. */
   toWav() {
     const left = new Float32Array(this.#endSamples);
     const right = new Float32Array(this.#endSamples);

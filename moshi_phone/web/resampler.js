@@ -1,7 +1,7 @@
-// Changes the rate of a stream of samples: a windowed sinc, its cutoff below half of the lower rate.
+// Converts the rate of a stream of samples, with a windowed sinc whose cutoff is below half of the lower rate.
 
 const ZERO_CROSSINGS = 12; // on each side; at 8 kHz that is a delay of 1.5 ms
-const ROLLOFF = 0.92; // where the passband ends; the rest up to 1 is the slope
+const ROLLOFF = 0.92; // end of the passband; the transition band is from here to 1
 const PHASES = 256; // entries of the sinc's table between two zero crossings
 
 const TABLE = Float32Array.from({ length: ZERO_CROSSINGS * PHASES + 2 }, (_, i) => {
@@ -14,14 +14,14 @@ const TABLE = Float32Array.from({ length: ZERO_CROSSINGS * PHASES + 2 }, (_, i) 
 
 export class Resampler {
   constructor(fromHz, toHz) {
-    this.step = fromHz / toHz; // input samples for one of output
-    this.scale = Math.min(1, toHz / fromHz); // of the sinc: wider where the rate falls
+    this.step = fromHz / toHz; // input samples per output sample
+    this.scale = Math.min(1, toHz / fromHz); // of the sinc, which is wider if the rate is reduced
     this.reach = Math.ceil(ZERO_CROSSINGS / this.scale);
     this.input = new Float32Array(this.reach);
-    this.at = this.reach; // where in `input` the next output sample lies
+    this.at = this.reach; // position of the next output sample in `input`
   }
 
-  /** Take some samples, and give those that can be computed by now. */
+  /** Add input samples; return the output samples that can be computed. */
   push(samples) {
     const input = new Float32Array(this.input.length + samples.length);
     input.set(this.input);

@@ -10,7 +10,7 @@ export class ServerEvents extends EventTarget {
   #source;
   #silence;
 
-  /** `url` of an event stream that speaks once a second, `name` of its events. */
+  /** `url` of an event stream with one event a second, `name` of its events. */
   constructor(url = "calls/events", name = "calls") {
     super();
     this.#url = url;

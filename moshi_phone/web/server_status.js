@@ -1,4 +1,4 @@
-// What the page says about the server. No I/O.
+// The page's texts about the server. No I/O.
 
 const WHO = new Map([
   ["moshi", "Moshi"],
@@ -31,7 +31,7 @@ export function botName(engine) {
 
 /**
  * Describe a server by its status in /calls: the page's `state`, which is the server's phase, a `label` in place of
- * the button, a `word` to the user, and a `header` about the engine.
+ * the button, a `word` for the user, and a `header` about the engine.
  */
 export function describe({ state = "ready", progress, error, engine, engine_reason, sessions, capacity }) {
   const who = WHO.get(engine) ?? engine;

@@ -9,7 +9,7 @@ export class Sparkline {
   #line;
   #top;
 
-  /** The SVG says by `data-top` which value lies at its upper edge, and by `data-target` where to draw a limit. */
+  /** The SVG's `data-top` is the value at its upper edge, and `data-target` is where a limit is drawn. */
   constructor(svg) {
     this.#line = svg.querySelector("polyline");
     this.#top = Number(svg.dataset.top);

@@ -10,7 +10,7 @@ class Speaker extends AudioWorkletProcessor {
   constructor() {
     super();
     this.resampler = new Resampler(SAMPLE_RATE_HZ, sampleRate);
-    this.queue = []; // in order: { mulaw, samples (at the device's rate), atS (when it began) } and { mark }
+    this.queue = []; // in order: { mulaw, samples (at the device's rate), atS (start of playback) } and { mark }
     this.read = 0; // samples of the first entry that have been played
     this.buffered = 0;
     this.playing = false;
@@ -46,7 +46,7 @@ class Speaker extends AudioWorkletProcessor {
     while (this.queue[0]?.mark !== undefined) this.port.postMessage({ mark: this.queue.shift().mark });
   }
 
-  /** Say what was played of a piece, and when, for the recording. */
+  /** Report the played part of a piece, and its time, for the recording. */
   #report({ mulaw, atS }, share) {
     this.port.postMessage({ played: mulaw.subarray(0, Math.round(mulaw.length * share)), atS });
   }

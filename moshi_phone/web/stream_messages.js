@@ -19,7 +19,7 @@ export class StreamMessages {
     return JSON.stringify({ event: "connected", protocol: "Call", version: "1.0.0" });
   }
 
-  /** The parameters are what the TwiML's `<Parameter>` elements would say. */
+  /** The parameters are those of the TwiML's `<Parameter>` elements. */
   start(customParameters) {
     return this.#numbered("start", {
       accountSid: "",

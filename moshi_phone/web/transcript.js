@@ -11,9 +11,9 @@ export class Transcript {
   #lines = new Map(); // { at_s, speaker, text, item }, by speaker, time, and number among lines of the same time
 
   /**
-   * @param scroller what scrolls when it gets long.
+   * @param scroller the element that scrolls.
    * @param list the `<ol>` in it.
-   * @param names how the speakers are called now: `{ caller, bot }`.
+   * @param names the current names of the speakers: `{ caller, bot }`.
    */
   constructor(scroller, list, names) {
     this.#scroller = scroller;
@@ -30,11 +30,11 @@ export class Transcript {
     this.#list.replaceChildren();
   }
 
-  /** Show lines `{ at_s, text, speaker? }`; the server sends the latest of them again when they have grown. */
+  /** Show lines `{ at_s, text, speaker? }`; the server sends the latest ones again after an addition. */
   show(lines) {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
     const atEnd = scrollHeight - scrollTop - clientHeight < NEAR_THE_END_PX;
-    const begun = new Map(); // two lines of one speaker may begin at once: words from before the call are at its 0
+    const begun = new Map(); // two lines of one speaker may have the same time: words from before the call are at 0
     for (const line of lines) {
       const when = `${line.speaker ?? ""} ${line.at_s}`;
       begun.set(when, (begun.get(when) ?? 0) + 1);
@@ -43,7 +43,7 @@ export class Transcript {
     if (atEnd) this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 
-  /** Write all of it as plain text. */
+  /** Return the whole transcript as plain text. */
   toText() {
     return this.#inOrder()
       .map(({ at_s, speaker, text }) => `${clock(at_s).padStart(7)}  ${speaker ? `${this.#name(speaker)}: ` : ""}${text}\n`)

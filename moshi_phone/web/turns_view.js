@@ -11,7 +11,7 @@ export class TurnsView {
   #words;
   #marks;
 
-  /** The element holds an SVG `#turns`, a `#turns-marks` above it, and `#turns-words` that say the same. */
+  /** The element contains an SVG `#turns`, a `#turns-marks` above it, and `#turns-words` with the same as text. */
   constructor(element) {
     this.#svg = element.querySelector("#turns");
     this.#marks = element.querySelector("#turns-marks");
