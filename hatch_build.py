@@ -1,9 +1,9 @@
 """Builds the wheel, in which ``processors/``, ``pipelines/`` and ``bot.py`` are inside ``moshi_phone/``.
 
-In the repository they stand at the root, where a newcomer looks for them, and are imported as
-``processors.moshi``. At the top level of somebody else's environment such names would collide with theirs, so
-the wheel has one top-level package: ``moshi_phone.processors.moshi``. This hook copies the files there and
-writes the imports accordingly; the tests of the installed wheel (``tests/test_wheel.py``) hold it.
+In the repository they are at the root, where a newcomer looks for them, and are imported as
+``processors.moshi``. At the top level of a user's environment such names could collide with others, so the
+wheel has one top-level package: ``moshi_phone.processors.moshi``. This hook copies the files there and adapts
+the imports; ``tests/test_wheel.py`` tests the installed wheel.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SPEC = re.compile(rf"(?<![\w./])({_NAMES})((?:\.\w+)+:\w+)")  # MODULE:NAME, as
 
 
 class InsidePackage(BuildHookInterface[Any]):
-    """Puts what stands at the root into the package."""
+    """Puts the root's packages into the wheel's package."""
 
     _folder = ""
 

@@ -75,7 +75,7 @@ def simulate(
         talks: whether the caller speaks as well, for four seconds of six, two of them while the bot does.
         pauses: of both, if the caller speaks; otherwise, both speak all the time.
         jitter_ms: largest delay of the caller's packets; each delay is random.
-        jitter_back_ms: the same for the bot's audio on its way to the phone.
+        jitter_back_ms: the same for the bot's audio to the phone.
         seed: of the jitter and the room.
     """
     rng, now_s, arrives_s = np.random.default_rng(seed), 0.0, 0.0

@@ -76,7 +76,7 @@ def whole_call(
     """
 
     async def main() -> WholeCall:
-        # A thread knows nothing of simulated time: the conversation would end before its analysis.
+        # A thread does not run in simulated time: the conversation would end before its analysis.
         state = ServerState(engine, Settings(calls=options), judge=Judge(InlineExecutor()))
         await engine.start(lambda _: None)
         start = start_message()

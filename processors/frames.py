@@ -123,7 +123,7 @@ class FilterDelayFrame(MeasurementFrame):
 
 @dataclass
 class SendMetricsFrame(MeasurementFrame):
-    """Reports audio dropped because the peer does not read; goes upstream from the transport.
+    """Reports audio dropped because the peer does not read; pushed upstream from the transport.
 
     Attributes:
         dropped_messages: total of messages never sent.
@@ -134,12 +134,12 @@ class SendMetricsFrame(MeasurementFrame):
 
 @dataclass
 class StreamLostFrame(MeasurementFrame):
-    """Reports that the stream broke off; goes downstream. The caller does not hear the bot from here on."""
+    """Reports that the stream broke off; pushed downstream. The caller does not hear the bot from then on."""
 
 
 @dataclass
 class StreamResumedFrame(MeasurementFrame):
-    """Reports that another stream has replaced the broken one; goes downstream.
+    """Reports that another stream has replaced the broken one; pushed downstream.
 
     Attributes:
         gap_ms: time since the caller's last media.

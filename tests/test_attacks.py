@@ -1,4 +1,4 @@
-"""The program under attack: what a stranger can do with one machine and no credentials.
+"""The program under attack: what an attacker can do with one machine and no credentials.
 
 After each attack the next call works, and SIGTERM ends the process within ``--drain-secs`` and 5 s.
 """

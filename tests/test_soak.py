@@ -1,4 +1,4 @@
-"""Hundreds of calls to the real program over real sockets, ended in every way: nothing of them is left.
+"""Hundreds of calls to the real program over real sockets, ended in every way: no resources are left.
 
 ``uv run pytest -m slow tests/test_soak.py`` takes a minute or so on a quiet machine.
 """

@@ -134,7 +134,7 @@ class StreamAuth:
 
 
 def _without_query(url: str) -> str:
-    return url.partition("?")[0]  # a stranger may have written it, at any length
+    return url.partition("?")[0]  # it may be forged, and of any length
 
 
 def _check_local(headers: Headers, peer: str | None) -> None:

@@ -48,7 +48,7 @@ class Refusals:
         Args:
             where: the entrance.
             refusal: why.
-            call_sid: of the call, if known; a stranger may have made it up.
+            call_sid: of the call, if known; it may be forged.
             peer: the sender: an address, or the caller's redacted number.
         """
         self._counts[where, refusal.cause] += 1

@@ -124,7 +124,7 @@ class PlayoutClock:
     def _count_underrun(self) -> None:
         if self._position_s < self._settled_at_s:
             self._first_began_s = self._began_s
-        # The maximum of the estimates, not their sum: an estimate that comes and goes counts once.
+        # The maximum of the estimates, not their sum: a temporary estimate counts once.
         underrun_ms = self._underrun_before_ms + (self._began_s - self._first_began_s) * 1000
         if underrun_ms >= self.underrun_ms + _UNDERRUN_WORTH_COUNTING_MS:
             self.underruns += 1

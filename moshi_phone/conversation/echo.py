@@ -274,7 +274,7 @@ class EchoDetector:
         likeness = float(np.dot(bot, source)) / len(bot) / (levels[0] * levels[1])
         if abs(20 * np.log10(levels[0] / levels[1])) < _SAME_LEVEL_DB and likeness > _ALIKE:
             return True
-        # Frame by frame: at other times the bot may say something of its own, such as a greeting.
+        # Frame by frame: at other times the bot may say something else, such as a greeting.
         frames = [side.reshape(-1, _FRAME_SAMPLES) for side in (bot, source)]
         powers = [np.mean(frame**2, axis=1) for frame in frames]
         is_loud = powers[0] > _QUIET_RMS**2

@@ -28,7 +28,8 @@ _SLICES = WINDOW_SAMPLES // SLICE_SAMPLES
 SLICE_S = SLICE_SAMPLES / PHONE_RATE_HZ
 WINDOW_S = WINDOW_SAMPLES / PHONE_RATE_HZ
 
-_SPEECH, _STILL_SPEECH = 0.5, 0.35  # Silero's own thresholds: to begin, and to go on
+# Silero's own thresholds: for the start of speech, and for its continuation
+_SPEECH, _STILL_SPEECH = 0.5, 0.35
 _QUIET_WINDOWS = 3  # 96 ms without speech end a segment
 _MIN_SOUND_S = 0.064  # shorter sounds are clicks
 

@@ -36,7 +36,7 @@ class Sound:
         peaks = waiting[:whole].reshape(-1, self.column_samples, 2).max(axis=1, initial=0)
         self._columns = np.concatenate((self._columns, peaks))
         while len(self._columns) > _MAX_COLUMNS:
-            if len(self._columns) % 2:  # an odd last column goes back to the unprocessed rest
+            if len(self._columns) % 2:  # an odd last column is returned to the unprocessed columns
                 last = np.repeat(self._columns[-1:], self.column_samples, axis=0)
                 self._rest = np.concatenate((last, self._rest))
             pairs = self._columns[: len(self._columns) // 2 * 2]

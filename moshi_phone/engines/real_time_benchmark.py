@@ -216,7 +216,7 @@ async def _talk(session: DuplexSession, frames: int) -> _Heard:
             fed_at_s.append(time.perf_counter())
             # Noise, because a lagging engine would drop silent frames first.
             session.feed((0.1 * rng.standard_normal(FRAME_SAMPLES)).astype(np.float32))
-        drain_s = 5 * FRAME_MS / 1000  # the maximum number of frames under way (backlog.LIMIT_FRAMES)
+        drain_s = 5 * FRAME_MS / 1000  # the maximum number of frames in flight (backlog.LIMIT_FRAMES)
         await asyncio.wait([listening], timeout=drain_s)
     finally:
         listening.cancel()

@@ -184,7 +184,7 @@ class Outbox:
         for path in waiting:
             try:
                 await self._send(path)
-            except _Unread as error:  # too many open files, a network's disk that is gone for a moment, …
+            except _Unread as error:  # too many open files, a network disk that is briefly unavailable, …
                 unread.append(f"{path.name} ({error})")
             except HookFailed as failure:
                 logger.warning("--on-end did not accept {}: {}", path.name, failure)

@@ -117,7 +117,7 @@ class WrittenFile:
         self._make_sink = make_sink
         self._what = what
         self._log = call_logger()  # bound here, so that lines from the writer's thread name the call
-        self.is_lost = False  # nothing of it could be written
+        self.is_lost = False  # whether nothing could be written
         self._is_made = self._is_written = False
         self._sink: Sink | None = None  # used in the writer's thread only
         self._failed = False  # writer's thread: drop queued pieces

@@ -23,7 +23,7 @@ _call: ContextVar[str | None] = ContextVar("call", default=None)
 
 
 def short_sid(call_sid: str) -> str:
-    """Shorten a SID for the log. Only ASCII letters and digits stay: a stranger may have made it up."""
+    """Shorten a SID for the log. Only ASCII letters and digits are kept: it may be forged."""
     return "".join(c for c in call_sid if c.isascii() and c.isalnum())[:SHORT_CHARS]
 
 

@@ -29,7 +29,8 @@ from moshi_phone.runtime.retries import Sleep
 
 READY_SECS = 60.0
 POLL_SECS = 0.25
-LOOK_SECS, LOST_LOOKS = 4.0, 3  # a connection that is gone for 12 s; cloudflared mends shorter breaks
+# a connection that is lost for 12 s; cloudflared repairs shorter interruptions
+LOOK_SECS, LOST_LOOKS = 4.0, 3
 STOP_SECS = GRACE_SECS + 2.0
 RESTART_DELAYS_SECS = (1.0, 2.0, 5.0, 10.0, 30.0)
 TRY_SECS = 3.0

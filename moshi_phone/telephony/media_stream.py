@@ -108,7 +108,7 @@ def parse(data: str | bytes) -> Event:
     if isinstance(data, bytes):
         raise BadMessage("expected text, got a binary message")
     try:
-        # RecursionError: thousands of nested brackets from a stranger.
+        # RecursionError: thousands of nested brackets from an attacker.
         message = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise BadMessage("expected JSON, got something else") from error
@@ -117,7 +117,7 @@ def parse(data: str | bytes) -> Event:
     event = message.get("event")
     read = _READERS.get(event) if isinstance(event, str) else None
     if read is None:
-        # Truncated and quoted: a stranger controls this part of the log.
+        # Truncated and quoted: the sender controls this part of the log.
         raise BadMessage(f"unknown event {str(event)[:40]!r}")
     return read(message)
 

@@ -25,7 +25,7 @@ QUICK = {
 
 @asynccontextmanager
 async def node(folder: str, environment: dict[str, str], *arguments: str) -> AsyncIterator[psutil.Process]:
-    """Run a node until it is killed or no longer needed; leave nothing of it behind."""
+    """Run a node until it is killed or no longer needed; leave no process or file behind."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
         *("--object-store-memory", str(80 * 1024 * 1024), *arguments),

@@ -144,7 +144,7 @@ async def test_calls_of_a_killed_worker_continue_at_another(
 async def test_calls_of_a_vanished_machine_continue_at_another(
     cluster: RayCluster, api: FakeTwilioApi
 ) -> None:
-    """A suspended process stands for it: its sockets stay open. When it resumes, it has lost its calls."""
+    """A suspended process simulates it: its sockets stay open. When it resumes, it has lost its calls."""
     await all_free(cluster)
     async with AsyncExitStack() as stack:
         live = await place_calls(cluster, 3, stack, 350, patience_secs=20)
@@ -176,7 +176,7 @@ async def test_calls_of_a_vanished_machine_continue_at_another(
 async def told_to_go_on(
     cluster: RayCluster, api: FakeTwilioApi, call: LiveCall, stack: AsyncExitStack
 ) -> tuple[LiveCall, float]:
-    """Wait until Twilio is told about a call, and continue it as Twilio does."""
+    """Wait until a call is redirected through Twilio's API, and continue it as Twilio does."""
     async with asyncio.timeout(20):
         while not (told := api.made("POST", f"/Calls/{call.sid}")):  # noqa: ASYNC110
             await asyncio.sleep(0.01)

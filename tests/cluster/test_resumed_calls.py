@@ -107,7 +107,8 @@ async def test_calls_of_a_dead_worker_are_redirected_to_another(*, forgets: bool
 async def test_calls_of_a_vanished_machine_are_redirected_to_another(
     twilio: FakeTwilioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, asks: bool
 ) -> None:
-    """Its sockets stay open, so Twilio does not ask and is told; if it has asked, it is told nothing more."""
+    """Its sockets stay open, so Twilio does not ask for the next step: the call is redirected, unless Twilio
+    has asked."""
     monkeypatch.setattr("moshi_phone.cluster.silent_workers.SILENT_SECS", 0.2)
     monkeypatch.setattr("moshi_phone.cluster.gateway.LOOK_SECS", 0.1)
     options = ClusterOptions(workers=2, gateways=2)

@@ -36,7 +36,7 @@ def test_each_call_has_its_own_deadline_and_old_ones_are_forgotten() -> None:
     routed.note("CA1")
     clock.now_s += ROUTED_GRACE_SECS / 2
     routed.note("CA2")
-    assert routed.is_waiting(lambda sid: sid == "CA2")  # the first is still to come
+    assert routed.is_waiting(lambda sid: sid == "CA2")  # the first has not started
     clock.now_s += ROUTED_GRACE_SECS / 2
     routed.note("CA3")
     assert set(routed._routed_s) == {"CA2", "CA3"}

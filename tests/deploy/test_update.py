@@ -122,7 +122,7 @@ async def test_an_update_refuses_no_call_and_cuts_none(tmp_path: Path) -> None:
                 callers = asyncio.create_task(call_all_the_time())
                 await until(lambda: len(answered) >= 5)
                 tell(admin, "set server phones/a state drain")
-                await asyncio.sleep(0.3)  # webhooks under way come to their end
+                await asyncio.sleep(0.3)  # running webhooks are completed
                 old.calls.closing = CLOSING  # systemctl stop moshi-phone@a
                 await callers
                 assert len(answered) == 20

@@ -73,9 +73,9 @@ async def test_governor_trims_early_audio_and_reports_it() -> None:
     sent = [*(audio(SPEECH) for _ in range(3)), *(audio(SILENCE) for _ in range(3))]
     frames, _ = await run_test(governor, frames_to_send=sent)
     lengths_ms = [len(frame.audio) / 16 for frame in frames if isinstance(frame, OutputAudioRawFrame)]
-    assert lengths_ms == [80, 80, 80, 60]  # all at once: the lead is 240 ms, so the pause goes but for 60
+    assert lengths_ms == [80, 80, 80, 60]  # all at once: the lead is 240 ms, so the pause is trimmed to 60 ms
     told = [frame for frame in frames if isinstance(frame, PlayoutMetricsFrame)]
-    # Audio that is trimmed away whole takes no measurement with it.
+    # Audio that is trimmed completely does not remove a measurement.
     assert [frame.trimmed_ms for frame in told] == [0, 0, 0, 20, 100, 180]
     assert [round(frame.lead_ms) for frame in told] == [0, 80, 160, 240, 240, 240]
 

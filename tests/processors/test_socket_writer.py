@@ -37,7 +37,7 @@ def test_behind_a_stuck_send_the_oldest_messages_are_dropped(logged: Logged) -> 
             await asyncio.sleep(0.08)
         ear.listens.set()
         await writer.flush(1)
-        # The first one was on its way when the send got stuck.
+        # The first one was in flight when the send got stuck.
         assert ear.heard == [str(n) for n in (0, *range(100 - KEPT_MESSAGES, 100))]
         assert writer.dropped_messages == 100 - 1 - KEPT_MESSAGES
         assert kept.index(False) * 0.08 >= STUCK_S

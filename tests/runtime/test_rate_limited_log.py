@@ -11,7 +11,7 @@ def test_one_line_in_ten_seconds_with_the_count_of_suppressed_ones(logged: Logge
     log = RateLimitedLog(lambda: now_s)
     for tick in range(250):
         now_s = tick / 10
-        log.warn("wrong {x}")  # no format of ours: a stranger's text is not one
+        log.warn("wrong {x}")  # not a format of ours: text from outside is not a format
     assert [line.strip() for line in logged.lines] == [
         "WARNING wrong {x}",
         "WARNING wrong {x} (99 more were not logged)",

@@ -33,7 +33,7 @@ def talk(disturbed: bool) -> tuple[SimulatedPhone, NDArray[np.float32]]:
     line = ServerState(
         engine,
         auth=StreamAuth.for_account(AUTH_TOKEN, PublicAddress(PUBLIC)),
-        judge=Judge(InlineExecutor()),  # a thread knows nothing of simulated time
+        judge=Judge(InlineExecutor()),  # a thread does not run in simulated time
     )
     app = create_app(line, run_call)
 

@@ -1,4 +1,4 @@
-"""Every way in which a call ends: when its session is free, and whether Twilio is told."""
+"""Every way in which a call ends: when its session is free, and whether Twilio is informed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Caller(SimulatedPhone):
 def test_the_session_is_free_within_a_second(how: str, after_secs: float) -> None:
     async def test() -> None:
         engine = FakeEngine()
-        # Judged at once: a thread knows nothing of simulated time.
+        # Judged at once: a thread does not run in simulated time.
         line = ServerState(
             engine, Settings(server=ServerOptions(hangup_key="#")), judge=Judge(InlineExecutor())
         )

@@ -1,4 +1,4 @@
-"""A stranger who floods the server from a separate process, over real sockets.
+"""An attacker that floods the server from a separate process, over real sockets.
 
 ``python -m tests.support.floods KIND HOST:PORT --connections 16 --secs 5`` sends as fast as the server reads,
 and connects again whenever it is cut off. It prints the numbers of connections and bytes.
@@ -171,7 +171,7 @@ if __name__ == "__main__":
     parser.add_argument("--secs", type=float, default=5)
     arguments = parser.parse_args()
     if hasattr(os, "nice"):
-        os.nice(10)  # a stranger's machine is another one: its work must not be what holds up the call
+        os.nice(10)  # a real attacker has another machine: this process's own work must not delay the call
     host, _, port = arguments.address.rpartition(":")
     flooder = Flooder(KINDS[arguments.kind], host, int(port))
     flooder.run(arguments.connections, arguments.secs)

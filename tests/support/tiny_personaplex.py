@@ -1,6 +1,6 @@
 """A tiny random PersonaPlex in NVIDIA's own layout: PyTorch's names, and 16 slices of the depformer.
 
-It imports numpy and nothing of a framework, so the script that recorded ``personaplex_golden.npz`` could make
+It imports numpy and no framework, so the script that recorded ``personaplex_golden.npz`` could make
 the same file in an environment with PyTorch.
 """
 

@@ -47,7 +47,7 @@ class RemoteEngine(DuplexEngine):
         requested: settings of the model for every call.
         greeting_frames: see ``query.silent_frames``.
         probe: checks whether a server answers.
-        coder: threads that encode Opus; by default a few of its own.
+        coder: threads that encode Opus; by default a few new ones.
 
     Raises:
         EngineUnavailable: when the options are invalid.
@@ -195,7 +195,7 @@ class RemoteEngine(DuplexEngine):
         self._pool.reached(backend)
 
     def move(self, backend: Backend, error: str) -> Backend | None:
-        """See ``SessionOwner``. The unreachable server goes out of service."""
+        """See ``SessionOwner``. The unreachable server is taken out of service."""
         self._take_out(backend, error)
         other = self._pool.lease()
         if other is None:

@@ -1,4 +1,4 @@
-"""The frames under way to a server: in transit, awaiting an answer, or never answered.
+"""The frames in flight to a server: in transit, awaiting an answer, or never answered.
 
 A server answers fewer frames than it gets. Kyutai's drops the first one, and every model's first answers are
 late: such a server leaves a constant number of frames unanswered, which is no delay. Beyond that offset,

@@ -111,7 +111,7 @@ class RemoteSession(DuplexSession):
         return f"Server {self._backend.server.name}"
 
     def feed(self, pcm: Pcm) -> None:
-        """See ``DuplexSession``. Frames after the end are ignored: a call's last ones may be under way."""
+        """See ``DuplexSession``. Frames after the end are ignored: some may still be in flight."""
         check_frame(pcm)
         if self._closed or self._error is not None:
             return
@@ -141,7 +141,7 @@ class RemoteSession(DuplexSession):
         return 2 * DELAY_MS
 
     async def close(self) -> None:
-        """See ``DuplexSession``. The lease goes back when the server has let go of the connection."""
+        """See ``DuplexSession``. The lease is returned when the server has closed the connection."""
         if self._closed:
             return
         self._closed = True

@@ -190,7 +190,7 @@ class Call:
 
     @property
     def _plain_sid(self) -> str:
-        """The SID's letters and digits: a stranger's SID may hold anything."""
+        """The SID's letters and digits: a forged SID may contain anything."""
         return "".join(c for c in self.start.call_sid if c.isascii() and c.isalnum())[:34]
 
     @property

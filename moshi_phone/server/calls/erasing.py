@@ -47,7 +47,8 @@ async def erase(state: ServerState, row: CallRow, *, whole_caller: bool) -> Eras
     Args:
         state: shared state of the server.
         row: the call.
-        whole_caller: whether to delete all calls of its caller; ignored if the number identifies nobody.
+        whole_caller: whether to delete all calls of its caller; ignored if the number does not identify a
+            caller.
 
     Raises:
         ErasingFailed: if something could not be deleted.

@@ -74,7 +74,7 @@ class ServerState:
         refusals: counts of refused calls.
         reservations: sessions reserved for connected calls without a stream.
         personas: assigns personas to calls.
-        expected: decisions on calls whose streams are still to come.
+        expected: decisions on calls whose streams have not started.
         next_steps: decisions on calls whose streams have ended.
         history: rows of recent calls, and of all calls with ``--calls-db``.
         load: whether another call would delay the running ones.

@@ -23,7 +23,7 @@ class FrameBoundaries:
 
     def __init__(self) -> None:
         self._head = b""  # incomplete header of the current frame
-        self._owed_bytes = 0  # of the current frame, still to come
+        self._owed_bytes = 0  # of the current frame, not received yet
 
     def whole_texts(self, piece: bytes) -> list[bytes]:
         """Return the payloads of a piece that consists of whole text frames; otherwise an empty list."""

@@ -1,6 +1,6 @@
 """Shares the event loop's time among connections with unparsed data.
 
-A stranger determines the cost of parsing: a read of 256 KiB can hold 40,000 messages, and many connections
+The peer determines the cost of parsing: a read of 256 KiB can hold 40,000 messages, and many connections
 can each have a read in one iteration of the loop. Therefore all connections of a server share one queue. In
 each iteration they parse small pieces in turn, for at most two milliseconds in all. The next turn follows
 after a pause of the same length, so that parsing takes at most half of the loop's time.

@@ -1,4 +1,4 @@
-"""A phone call outlives its stream and its session: whole calls over sockets, and what Twilio is told."""
+"""A phone call outlives its stream and its session: whole calls over sockets, and Twilio's instructions."""
 
 from __future__ import annotations
 

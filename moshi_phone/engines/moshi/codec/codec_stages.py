@@ -31,7 +31,7 @@ CLOSE_GRACE_S = 1.0  # time limit of a codec's last frame, after which the codec
 
 @dataclass(slots=True)
 class CallerFrame:
-    """A frame on its way through the stages.
+    """A frame in the stages.
 
     Attributes:
         number: of the caller's frames since the session's first; dropped ones are counted too.

@@ -47,7 +47,7 @@ class Handover(Generic[FrameT]):
         self._spare = spare
         self._prime = prime
         self._changed = threading.Condition()  # guards all that follows
-        self._waiting = deque(frames)  # bounded by the owner, which gives up after a minute
+        self._waiting = deque(frames)  # bounded by the owner, which stops waiting after a minute
         self._is_busy = False  # whether the spare is inside Rust
         self._pushed_since_step = 0  # frames of the call since then; many mean that the spare hangs
         self._leftover: Mimi | None = None  # set once the continuing codec is decided

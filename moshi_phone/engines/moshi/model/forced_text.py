@@ -102,7 +102,7 @@ class ForcedTextScheduler:
 
     @property
     def active(self) -> bool:
-        """Whether the next step's text is forced; otherwise the model's draw stands."""
+        """Whether the next step's text is forced; otherwise the model's choice is used."""
         return bool(self._pieces or self._words)
 
     @property

@@ -40,7 +40,7 @@ class EmbeddedVoice:
 
     @property
     def frames(self) -> int:
-        """Length in frames of speech. The first frame has no position of its own."""
+        """Length in frames of speech. The first frame has no separate position."""
         return len(self.embeddings) + 1
 
 
