@@ -53,7 +53,7 @@ async def test_the_stage_in_the_readme_works_and_so_does_its_test() -> None:
     for language, block in blocks(README):
         if language == "python":
             exec(block, names)  # noqa: S102
-    await names["test_half_the_loudness"]()
+    await names["test_half_volume_halves_the_samples"]()
 
 
 def test_the_readme_is_short() -> None:
