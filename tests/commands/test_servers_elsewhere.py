@@ -64,7 +64,7 @@ def test_bench_of_a_server_that_dies() -> None:
 def test_a_call_through_a_server_passes_rehearsal(tmp_path: Path, swallows: int) -> None:
     with moshi_server_beside(Behaviour(swallows=swallows)) as server:
         result = run(
-            *("rehearse", "--engine", "remote", "--server", server.url, "--secs", "12"),
+            *("rehearse", "--engine", "remote", "--server", server.url, "--secs", "8"),
             *("--server-token", "s3cret-token", "--report", str(tmp_path)),
         )
     report = json.loads((tmp_path / "report.json").read_text())
