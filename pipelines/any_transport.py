@@ -6,6 +6,7 @@ from pipecat.pipeline.pipeline import Pipeline
 
 from moshi_phone.audio.formats import SAMPLE_RATE_HZ
 from pipelines.call_parts import CallParts
+from processors.clip_priority import ClipPriority
 from processors.echo import EchoCanceller
 from processors.moshi import MoshiProcessor
 from processors.playout import PlayoutGovernor
@@ -25,6 +26,7 @@ def any_transport(parts: CallParts) -> Pipeline:
             MoshiProcessor(parts.session, hang_secs=parts.hang_secs),
             *([Resampler(SAMPLE_RATE_HZ, parts.rate_hz)] if other_rate else []),
             PlayoutGovernor(parts.playout_lead_ms),
+            ClipPriority(),  # a clip is played in place of speech: behind it, speech would be late
             *parts.taps,
             parts.transport.output(),
         ]
