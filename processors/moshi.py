@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 from loguru import logger
@@ -173,10 +174,8 @@ class MoshiProcessor(AIService, Stage):
     async def _expect_decoder(self) -> None:
         self._mulaw_frames += 1
         if self._mulaw_frames == MULAW_FRAMES_WITHOUT_PCM and not self._unanswered.fed_s:
-            await self.push_error(
-                "MoshiProcessor expects PCM audio, got µ-law: put MulawDecoder() before it",
-                force_treat_as_permanent=True,
-            )
+            mistake = "MoshiProcessor expects PCM audio, got µ-law: put MulawDecoder() before it"
+            await self.push_error(mistake, force_treat_as_permanent=True)
 
     async def _feed_silence(self) -> None:
         """Feed silence in real time: the audio of a muted caller, the session's clock, does not arrive."""
@@ -215,12 +214,11 @@ class MoshiProcessor(AIService, Stage):
         return changed
 
     async def _push_outputs(self) -> None:
-        steps = 0
+        steps = itertools.count(1)
         try:
             async for step in self.session.outputs():
                 await self._push_step(step)
-                steps += 1
-                if steps % STEPS_A_TURN == 0:
+                if next(steps) % STEPS_A_TURN == 0:
                     await asyncio.sleep(0)  # a user's own engine may never await anything
         except EngineFailed as error:
             await self.push_error(str(error), exception=error, force_treat_as_permanent=True)
@@ -297,7 +295,6 @@ class MoshiProcessor(AIService, Stage):
     async def _stop_output(self) -> None:
         await self._unmute()
         self._unanswered.stop()
-        if self._output_task is not None:
-            # cleared before the await: the pipeline's end and cleanup() both stop it
-            task, self._output_task = self._output_task, None
+        if task := self._output_task:
+            self._output_task = None  # before the await: the pipeline's end and cleanup() both stop it
             await self.cancel_task(task)

@@ -25,7 +25,6 @@ from pipecat.frames.frames import (
     SpeechOutputAudioRawFrame,
     SpriteFrame,
     StartFrame,
-    TTSAudioRawFrame,
     VolumeFrame,
     VolumeGainFrame,
 )
@@ -39,6 +38,7 @@ from moshi_phone.audio import g711
 from moshi_phone.audio.formats import PHONE_RATE_HZ
 from moshi_phone.audio.silence import SILENCE_RMS
 from moshi_phone.audio.speech_activity import Change, SpeechActivity
+from processors.clip_frames import ClipAudioFrame, as_clip, paced
 from processors.frames import MarkOutputFrame, MeasurementFrame, MulawOutputFrame, SendMetricsFrame
 from processors.line_mixer import LineMixer
 from processors.mono import MonoMixer
@@ -49,10 +49,6 @@ from processors.stream_socket import StreamSocket
 PACED_AHEAD_S = 0.1  # paced audio in the peer's buffer: a margin against jitter
 SPEAKING_EVERY_S = 1.0  # between two BotSpeakingFrames, each of which passes every stage in both directions
 FLUSH_S = 1.0  # for unsent messages when the pipeline ends
-
-
-class ClipAudioFrame(OutputAudioRawFrame):
-    """Plain audio in pipecat's queue, as distinct from a mixer's own audio."""
 
 
 class TwilioOutput(BaseOutputTransport, Stage):
@@ -160,7 +156,7 @@ class TwilioOutput(BaseOutputTransport, Stage):
                 )
             elif isinstance(frame, OutputAudioRawFrame):
                 self._mono.mix(frame)
-                frame = _as_clip(frame)
+                frame = as_clip(frame)
                 self._tell(
                     "PCM audio reached transport.output(), which encodes it but sends it later than it must; "
                     "put MulawEncoder() before it"
@@ -211,7 +207,7 @@ class TwilioOutput(BaseOutputTransport, Stage):
 
     async def _take_mulaw(self, frame: MulawOutputFrame) -> None:
         if not issubclass(frame.kind, SpeechOutputAudioRawFrame):
-            await super().process_frame(_paced(frame), FrameDirection.DOWNSTREAM)
+            await super().process_frame(paced(frame), FrameDirection.DOWNSTREAM)
             return
         now_s = self._now_s()
         if now_s < self._clip_until_s:
@@ -290,25 +286,3 @@ def _is_last(stage: FrameProcessor) -> bool:
         owner = getattr(behind._downstream_push_frame, "__self__", None)
         behind = owner.next if isinstance(owner, FrameProcessor) else None
     return behind is None
-
-
-def _paced(frame: MulawOutputFrame) -> OutputAudioRawFrame:
-    """Return the audio as PCM, in a frame that pipecat's queue can cut into chunks of its class."""
-    audio = g711.decode(frame.mulaw)
-    try:
-        paced = frame.kind(audio, PHONE_RATE_HZ, num_channels=1)
-    except TypeError:  # the user's own class has more fields
-        kind = TTSAudioRawFrame if issubclass(frame.kind, TTSAudioRawFrame) else OutputAudioRawFrame
-        paced = kind(audio, PHONE_RATE_HZ, num_channels=1)
-    paced.interruptible = frame.interruptible
-    paced.transport_destination = frame.transport_destination
-    return _as_clip(paced)
-
-
-def _as_clip(frame: OutputAudioRawFrame) -> OutputAudioRawFrame:
-    if type(frame) is not OutputAudioRawFrame:
-        return frame
-    clip = ClipAudioFrame(frame.audio, frame.sample_rate, frame.num_channels)
-    clip.interruptible = frame.interruptible
-    clip.transport_destination = frame.transport_destination
-    return clip
