@@ -104,7 +104,7 @@ class EchoDetector:
         self.bot_s = 0.0
         self.fed_samples = 0
         self._waiting: list[NDArray[np.int16]] = []  # not looked at yet
-        # What was looked at last, its end, and the end of what is looked at next.
+        # What was looked at last, int16 ``[2, n]`` each, its end, and the end of what is looked at next.
         self._seen = deque[NDArray[np.int16]]()
         self._seen_until, self._look_at = 0, _FIRST_SAMPLES
         self._bot_powers = [0.0] * _DELAY_POWERS  # before what is looked at next, as far as delays reach
@@ -137,27 +137,28 @@ class EchoDetector:
 
     def last(self, samples: int) -> NDArray[np.int16]:
         """Return the last audio, int16 ``[n, 2]``: as much as there is, at most 12 s."""
-        return np.concatenate((*self._seen, *self._waiting))[-samples:]
+        return np.concatenate([*(part.T for part in self._seen), *self._waiting])[-samples:]
 
-    def _between(self, begin: int, end: int) -> NDArray[np.int16]:
-        """Return audio that was looked at, by its position: int16 ``[end - begin, 2]``."""
+    def _between(self, begin: int, end: int, side: int) -> NDArray[np.int16]:
+        """Return one side's audio that was looked at, by its position: int16 ``[end - begin]``."""
         parts, at = list[NDArray[np.int16]](), self._seen_until  # from the last one backwards
         for part in reversed(self._seen):
             if at <= begin:
                 break
-            if (first := at - len(part)) < end:
-                parts.append(part[max(0, begin - first) : end - first])
+            if (first := at - part.shape[1]) < end:
+                parts.append(part[side, max(0, begin - first) : end - first])
             at = first
         if at > begin:  # silence before the call
-            parts.append(np.zeros((at - begin, 2), np.int16))
+            parts.append(np.zeros(at - begin, np.int16))
         return np.concatenate(parts[::-1])
 
     def _look(self, both: NDArray[np.int16]) -> None:
         begin, self._seen_until = self._seen_until, self._seen_until + len(both)
-        self._seen.append(both)
-        while sum(map(len, self._seen)) - len(self._seen[0]) >= _HISTORY_SAMPLES:
+        sides = both.T.copy()
+        self._seen.append(sides)
+        while sum(part.shape[1] for part in self._seen) - self._seen[0].shape[1] >= _HISTORY_SAMPLES:
             self._seen.popleft()
-        frames = both.T.astype(np.float32, order="C").reshape(2, -1, _POWER_SAMPLES)
+        frames = sides.astype(np.float32).reshape(2, -1, _POWER_SAMPLES)
         caller, bot = (np.vecdot(frames, frames) / _POWER_SAMPLES).tolist()
         bot = self._bot_powers + bot
         self._bot_powers = bot[-_DELAY_POWERS:]
@@ -180,13 +181,18 @@ class EchoDetector:
                     self._compare(end)
             self.echo = self._judged(self._agreed() or self._emerged())
             self._skipped = 0
-        is_settled = self.bot_s >= _FIRST_S and not self._may_be_echo()
+        is_settled = (self.bot_s >= _FIRST_S or self._is_explained) and not self._may_be_echo()
         self._look_at = self._seen_until + (_SETTLED_SAMPLES if is_settled else _FIRST_SAMPLES)
+
+    @property
+    def _is_explained(self) -> bool:
+        """Whether a parrot explains the correlation."""
+        return self._verdict_blocks > 0 and self._verdict.loss_db is None
 
     def _may_be_echo(self) -> bool:
         if self.echo is not None:  # only its delay is followed
             return False
-        if self._verdict_blocks > 0 and self._verdict.loss_db is None:  # a parrot explains the correlation
+        if self._is_explained:
             return False
         recent = list(self._blocks)[-_NEEDED_BLOCKS:]
         is_clear = any(block.peak > _SUSPECT_PEAK for block in recent)
@@ -194,7 +200,7 @@ class EchoDetector:
 
     def _halved(self, begin: int, end: int, side: int) -> Floats:
         """Return one side's audio at half the rate: float32 ``[(end - begin) / 2]``."""
-        samples = self._between(begin - 1, end)[:, side].astype(np.float32)
+        samples = self._between(begin - 1, end, side).astype(np.float32)
         halved: Floats = samples[:-2:2] + samples[2::2]
         halved *= _QUARTER
         halved += _HALF * samples[1:-1:2]
