@@ -9,15 +9,20 @@ from pipecat.frames.frames import (
     Frame,
     InterruptionFrame,
     OutputAudioRawFrame,
+    OutputDTMFFrame,
+    OutputDTMFUrgentFrame,
     SpeechOutputAudioRawFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.base_output import BaseOutputTransport
 
 from processors.stage import Stage
 
+KEY_S = 0.5  # length of each of pipecat's tones
+
 
 class ClipPriority(Stage):
-    """Drops continuous speech while other audio (of a TTS, a clip) is played.
+    """Drops continuous speech while other audio (of a TTS, a clip, a key) is played.
 
     pipecat's transports play one queue in order, in real time. Speech behind a clip would be late by the
     clip's length, for the rest of the call. The phone's transport does the same itself.
@@ -39,6 +44,8 @@ class ClipPriority(Stage):
                 return
         elif isinstance(frame, OutputAudioRawFrame) and direction is FrameDirection.DOWNSTREAM:
             self._add(frame)
+        elif isinstance(frame, (OutputDTMFFrame, OutputDTMFUrgentFrame)) and self._plays_keys():
+            self._clip_until_s = max(self._clip_until_s, self._now_s()) + KEY_S * len(frame.buttons or ())
         elif isinstance(frame, InterruptionFrame):
             self._clip_until_s = self._uninterruptible_until_s
         await self.push_frame(frame, direction)
@@ -48,6 +55,13 @@ class ClipPriority(Stage):
         self._clip_until_s = max(self._clip_until_s, self._now_s()) + length_s
         if not frame.interruptible:
             self._uninterruptible_until_s = self._clip_until_s
+
+    def _plays_keys(self) -> bool:
+        """Return whether the output plays keys as their tones; others send them as messages."""
+        output = self.next
+        while output is not None and not isinstance(output, BaseOutputTransport):
+            output = output.next
+        return output is not None and not output._supports_native_dtmf()
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
