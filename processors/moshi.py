@@ -34,7 +34,7 @@ from moshi_phone.runtime.errors import describe_error
 from processors.caller_blocks import CallerBlocks
 from processors.frames import EngineMetricsFrame, MulawInputFrame
 from processors.llm_requests import LLMRequests
-from processors.moshi_settings import MoshiSettings
+from processors.moshi_settings import OF_A_SESSION, MoshiSettings
 from processors.speech_frames import SpeechFrames
 from processors.stage import Stage
 from processors.transcription_frames import CALLER_FRAMES, WordFrames
@@ -209,8 +209,10 @@ class MoshiProcessor(AIService, Stage):
                 not_applied.remove("temperature")
             except (Unsupported, ValueError) as error:
                 logger.warning("{}", error)
-        if not_applied:
-            logger.warning("{}: {} applies from the next call", self.name, ", ".join(sorted(not_applied)))
+        if later := sorted(not_applied & OF_A_SESSION):
+            logger.warning("{}: {} applies from the next call", self.name, ", ".join(later))
+        if unknown := sorted(not_applied - OF_A_SESSION):
+            logger.warning("{}: {} has no effect on this engine", self.name, ", ".join(unknown))
         return changed
 
     async def _push_outputs(self) -> None:

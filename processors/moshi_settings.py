@@ -12,6 +12,9 @@ from moshi_phone.engines.duplex import CallOverrides
 
 T = TypeVar("T")
 
+OF_A_SESSION = frozenset({"system_instruction", "voice", "greeting", "temperature"})
+"""The settings that ``request()`` gives to a session; the others of pipecat's have no effect."""
+
 
 @dataclass
 class MoshiSettings(LLMSettings):

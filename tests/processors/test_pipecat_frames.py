@@ -84,10 +84,10 @@ def test_tts_speak_frame_passes_an_engine_that_cannot_say_it(logged: Logged) -> 
     assert "One moment" not in logged.text
 
 
-def test_settings_are_updated() -> None:
+def test_settings_are_updated(logged: Logged) -> None:
     session = Talker()
     moshi = MoshiProcessor(session, settings=MoshiProcessor.Settings(temperature=0.8, voice="moshiko"))
-    delta = LLMSettings(temperature=0.3, system_instruction="You are a pirate.")
+    delta = LLMSettings(temperature=0.3, system_instruction="You are a pirate.", max_tokens=5)
     call(
         lambda t: phone_line(t, moshi),
         2,
@@ -96,6 +96,8 @@ def test_settings_are_updated() -> None:
     assert session.temperature == 0.3
     request = moshi.settings.request()
     assert (request.temperature, request.persona, request.voice) == (0.3, "You are a pirate.", "moshiko")
+    assert "system_instruction applies from the next call" in logged.text
+    assert "max_tokens has no effect on this engine" in logged.text  # it was to apply from the next call
 
 
 @pytest.mark.parametrize("kind", [OutputDTMFFrame, OutputDTMFUrgentFrame])
