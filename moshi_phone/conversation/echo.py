@@ -55,7 +55,7 @@ MAX_LOSS_DB = 32.0
 """Larger losses are reported as this: such a weak echo cannot be measured."""
 _SAME_LEVEL_DB = 3.0
 _COPY, _COPIED_FRAMES = 0.8, 3  # coefficient of correlation of a parrot's frames; a room's echo has less
-_ALIKE = 0.4  # likewise, of two seconds
+_ALIKE, _DENSE = 0.4, 0.5  # likewise, of two seconds with speech in at least this share
 _SAME_SOUND_DB = 1.0  # a repetition differs by less than this, frame by frame
 
 
@@ -276,14 +276,16 @@ class EchoDetector:
         source = caller[len(caller) - said - delay : len(caller) - delay]
         if float(abs(found[delay])) <= 2 * _CLEAR_PEAK:
             return False
-        levels = rms(bot) + 1, rms(source) + 1
-        likeness = float(np.dot(bot, source)) / len(bot) / (levels[0] * levels[1])
-        if abs(20 * np.log10(levels[0] / levels[1])) < _SAME_LEVEL_DB and likeness > _ALIKE:
-            return True
-        # Frame by frame: at other times the bot may say something else, such as a greeting.
         frames = [side.reshape(-1, _FRAME_SAMPLES) for side in (bot, source)]
         powers = [np.mean(frame**2, axis=1) for frame in frames]
         is_loud = powers[0] > _QUIET_RMS**2
+        levels = rms(bot) + 1, rms(source) + 1
+        if abs(20 * np.log10(levels[0] / levels[1])) < _SAME_LEVEL_DB:
+            likeness = float(np.dot(bot, source)) / len(bot) / (levels[0] * levels[1])
+            # In short sounds with long pauses, the peak alone is clear.
+            if likeness > _ALIKE or np.mean(is_loud) < _DENSE:
+                return True
+        # Frame by frame: at other times the bot may say something of its own, such as a greeting.
         products = np.mean(frames[0] * frames[1], axis=1)
         is_copy = np.abs(products) > _COPY * np.sqrt(powers[0] * powers[1])
         is_same_level = np.abs(np.log10((powers[0] + 1) / (powers[1] + 1))) < _SAME_LEVEL_DB / 10
