@@ -40,7 +40,7 @@ _MEMORY = 0.9  # decay of the sum over blocks: about ten blocks count
 _CLEAR_SUM = 9.0  # of the sum's peak, in standard deviations
 _SUSPECT_SUM = 6.0
 _FIRST_S = 6.0  # of the bot's speech
-_FIRST_SAMPLES, _SETTLED_SAMPLES = 2 * _BLOCK_SAMPLES, 4 * _BLOCK_SAMPLES  # looked at together
+_FIRST_SAMPLES, _SETTLED_SAMPLES = _BLOCK_SAMPLES, 4 * _BLOCK_SAMPLES  # looked at together
 _POWER_SAMPLES = PHONE_RATE_HZ // 10
 _BLOCK_POWERS, _DELAY_POWERS = _BLOCK_SAMPLES // _POWER_SAMPLES, 2 * _MAX_DELAY_SAMPLES // _POWER_SAMPLES
 _CLEAR_SUMS = 3  # consecutive peaks that must agree on the delay
@@ -90,8 +90,8 @@ class EchoDetector:
     """Detects an echo of the bot in the caller's audio, from both voices on one time line.
 
     The audio waits until it is looked at: little work at a time would take several times as long as much work
-    at once. At first that is each second, later every other one. While the bot speaks, the last half second
-    is compared, with three transforms of 5,760 samples; all are compared if there may be an echo.
+    at once. At first that is each half second, later every two seconds. While the bot speaks, the last half
+    second is compared, with three transforms of 5,760 samples; all are compared if there may be an echo.
 
     Attributes:
         echo: the detected echo, or None.
@@ -119,7 +119,7 @@ class EchoDetector:
         self._verdict_blocks = 0
 
     def feed(self, both: NDArray[np.int16]) -> bool:
-        """Process the next audio, and return whether the attributes may have changed: every 1 or 2 s.
+        """Process the next audio, and return whether the attributes may have changed: every 0.5 or 2 s.
 
         Args:
             both: int16 ``[n, 2]``, 8 kHz, the caller, and the bot as the caller hears it. Do not change it.
