@@ -3,7 +3,8 @@
 ``uv run python -m benchmarks.measures`` runs servers in turns: one with both, which also times them, and one
 without each. The calls have no echo: those of ``benchmarks.line``. It prints the processor time of a
 server for a second of a call, and the share of each. The shares of single rounds differ less than
-the servers' times do; ``--timed-only`` runs the first server alone.
+the servers' times do; ``--timed-only`` runs the first server alone. ``--model tiny`` has Moshi answer, with
+random weights and the real codec, in place of the parrot, whose calls cost next to nothing but the line.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,14 +56,28 @@ class Costs:
         return "\n".join(lines)
 
 
-def run(calls: int, secs: float, rounds: int, left_out: tuple[str, ...] = tuple(_NAMES)) -> Costs:
-    """Measure a server without each of these parts, in turns, after one round that is not counted."""
+def run(
+    calls: int,
+    secs: float,
+    rounds: int,
+    left_out: tuple[str, ...] = tuple(_NAMES),
+    options: Sequence[str] = SERVERS[OURS][1:],
+) -> Costs:
+    """Measure a server without each of these parts, in turns, after one round that is not counted.
+
+    Args:
+        calls: number of calls at once.
+        secs: how long each call talks.
+        rounds: how often each server is measured.
+        left_out: a server for each of these parts.
+        options: of ``bot.py``.
+    """
     costs = Costs({name: [] for name in left_out})
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         servers = {
             name: stack.enter_context(
-                serving(name, ["-m", "benchmarks.timed_line", name, str(folder / name), *SERVERS[OURS][1:]])
+                serving(name, ["-m", "benchmarks.timed_line", name, str(folder / name), *options])
             )
             for name in left_out
         }
@@ -86,7 +102,10 @@ if __name__ == "__main__":
     parser.add_argument("--secs", type=float, default=20, help="how long each call talks")
     parser.add_argument("--rounds", type=int, default=3, help="how often each server is measured")
     parser.add_argument("--timed-only", action="store_true", help="only the server with both")
+    parser.add_argument("--model", help="Moshi with this model in place of the parrot, such as tiny")
     arguments = parser.parse_args()
+    engine = ("--engine", "moshi", "--model", arguments.model, "--log-level", "warning")
     measured = (BOTH,) if arguments.timed_only else tuple(_NAMES)
     print(f"$ python -m benchmarks.measures {' '.join(sys.argv[1:])}".rstrip())
-    print(run(arguments.calls, arguments.secs, arguments.rounds, measured).table())
+    options = engine if arguments.model else SERVERS[OURS][1:]
+    print(run(arguments.calls, arguments.secs, arguments.rounds, measured, options).table())
