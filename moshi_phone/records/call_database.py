@@ -104,8 +104,10 @@ def open_database(path: Path, *, read_only: bool = False) -> Iterator[sqlite3.Co
 
 
 def _look(database: sqlite3.Connection, path: Path) -> None:
+    database.execute("BEGIN")  # all of one state: another process may be setting the file up
     version, application = _pragma(database, "user_version"), _pragma(database, "application_id")
     is_empty = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    database.execute("COMMIT")
     if application != APPLICATION_ID and not (is_empty and version == 0):
         raise DatabaseUnusable(f"--calls-db: {path} is another program's database; name another file.")
     if version > SCHEMA_VERSION:

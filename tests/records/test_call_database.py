@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
 
+from moshi_phone.records import call_database
 from moshi_phone.records.call_database import SCHEMA_VERSION, DatabaseUnusable, check_database
 
 
@@ -54,3 +56,21 @@ def test_a_locked_database_does_not_prevent_the_start(
     locker.execute("BEGIN EXCLUSIVE")
     check_database(path)
     locker.close()
+
+
+def test_a_file_that_another_process_is_setting_up_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, pragma, setting_up = tmp_path / "calls.db", call_database._pragma, list[threading.Thread]()
+
+    def slow_pragma(database: sqlite3.Connection, name: str) -> int:
+        value = pragma(database, name)
+        if name == "application_id" and not setting_up:  # before the last read that decides whose file it is
+            setting_up.append(threading.Thread(target=check_database, args=(path,)))
+            setting_up[0].start()
+            setting_up[0].join(0.2)
+        return value
+
+    monkeypatch.setattr(call_database, "_pragma", slow_pragma)
+    check_database(path)
+    setting_up[0].join()
