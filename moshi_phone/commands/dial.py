@@ -44,6 +44,7 @@ from moshi_phone.telephony.rest import TRIAL, TRIAL_LIMITS, TRIAL_REMEDY, Placed
 from moshi_phone.telephony.twiml import next_path
 
 ANSWERED = "in-progress"
+STREAM_END_SECS = 2.0  # for the end of the stream, after Twilio's API has reported that of the call
 _NO_STREAM = (
     "is the Twilio account a trial (uv run bot.py doctor), and does the public URL lead here, WebSockets too?"
 )
@@ -209,6 +210,9 @@ async def _dial_here(
                 if call.status == COMPLETED and state.calls.find(call.sid) is None:
                     _print(f"it was answered, but never connected: {_NO_STREAM}")
                     return None
+                with suppress(TimeoutError):  # the API may report the end before the stream does
+                    async with asyncio.timeout(STREAM_END_SECS):
+                        await state.calls.wait_until_idle()
                 return call
             finally:
                 await hang_up_all(state.calls, _print)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -58,8 +59,9 @@ async def talk(phone: Phone, frames: int = 2) -> None:
 
 
 async def hang_up(call: Dialled, phone: Phone) -> None:
-    """End the call from the other side."""
+    """End the call from the other side. The API reports that before the stream does."""
     call.twilio.calls[call.sid]["status"] = "completed"
+    await asyncio.sleep(1.3)  # longer than between two requests for the state
     await phone.send({"event": "stop"})
     assert await phone.closed() == (1000, "the caller hung up")
 
