@@ -3,7 +3,7 @@
 ``uv run python -m benchmarks.measures`` runs servers in turns: one with both, which also times them, and one
 without each. The calls have no echo: those of ``benchmarks.line``. It prints the processor time of a
 server for a second of a call, and the share of each. The shares of single rounds differ less than
-the servers' times do; ``--timed-only`` runs the first server alone. ``--model tiny`` has Moshi answer, with
+the servers' times do; ``--timed-only`` runs the first server alone. ``--model DIR`` has Moshi answer, with
 random weights and the real codec, in place of the parrot, whose calls cost next to nothing but the line.
 """
 
@@ -102,7 +102,7 @@ if __name__ == "__main__":
     parser.add_argument("--secs", type=float, default=20, help="how long each call talks")
     parser.add_argument("--rounds", type=int, default=3, help="how often each server is measured")
     parser.add_argument("--timed-only", action="store_true", help="only the server with both")
-    parser.add_argument("--model", help="Moshi with this model in place of the parrot, such as tiny")
+    parser.add_argument("--model", help="Moshi with this model in place of the parrot")
     arguments = parser.parse_args()
     engine = ("--engine", "moshi", "--model", arguments.model, "--log-level", "warning")
     measured = (BOTH,) if arguments.timed_only else tuple(_NAMES)
