@@ -38,7 +38,7 @@ NOT_RUN = {
     'It is open from 8 to 5."': "the README's has another persona, and is run",
     'uv add "moshi-phone @ git+https://…"': "tests/test_wheel.py installs what uv builds of this folder",
     "uv run --extra runner --extra webrtc bot.py runner -t webrtc": "tests/test_bot_transports.py calls it",
-    "uv run python -m benchmarks.line": "measures for minutes, and wants a quiet machine",
+    "uv run python -m benchmarks.line --calls 8 --secs 60": "measures for minutes, and wants a quiet machine",
     "uv run --extra ray python -m benchmarks.cluster": "the same",
     "export UV_NO_GROUP=cpu": "tests/test_install.py has uv plan what these two install",
     "uv sync --extra cuda": "the same",
