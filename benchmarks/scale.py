@@ -35,7 +35,7 @@ WEBHOOKS_PER_CALL = 4  # /twiml, /status for the stream's start and its end, /st
 TOKENS_PER_FRAME = 17  # 1 for text, 8 for Moshi's voice, 8 for the caller's
 
 # Measured on the shared 2-core Linux machine that README's figures come from.
-LINE_CPU_MS = 30.2  # per call-second, with 16 simultaneous calls (python -m benchmarks.line)
+LINE_CPU_MS = 12.8  # per call-second, with 16 simultaneous calls (python -m benchmarks.line)
 OPUS_CPU_MS = 1.54 * FRAMES_PER_S  # both directions, per call-second
 CODEC_MS = 45 + 42 + 14  # of one core, per frame: Mimi in and out, and handovers
 # Reckoned from the sizes of the model's arrays (README).
