@@ -14,8 +14,8 @@ from pipecat.frames.frames import (
     SpeechOutputAudioRawFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection
-from pipecat.transports.base_output import BaseOutputTransport
 
+from processors.chain import output_behind
 from processors.stage import Stage
 
 KEY_S = 0.5  # length of each of pipecat's tones
@@ -58,9 +58,7 @@ class ClipPriority(Stage):
 
     def _plays_keys(self) -> bool:
         """Return whether the output plays keys as their tones; others send them as messages."""
-        output = self.next
-        while output is not None and not isinstance(output, BaseOutputTransport):
-            output = output.next
+        output = output_behind(self)
         return output is not None and not output._supports_native_dtmf()
 
     def _now_s(self) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from loguru import logger
 from pipecat.processors.frame_processor import FrameProcessor
 
+from processors.chain import stages_behind
 from processors.stage import Stage
 
 _KNOWN = ("pipecat", "processors", "moshi_phone")  # packages whose stages do not resample, except for ours
@@ -35,12 +36,10 @@ def warn_of_other_rates(stage: Stage, out_hz: int) -> None:
 
 def _detectors(stage: Stage) -> Iterator[tuple[FrameProcessor, int]]:
     params = stage.pipeline_worker.params
-    behind = stage.next
-    while behind is not None:
+    for behind in stages_behind(stage):
         controller: Any = getattr(behind, "_vad_controller", None)  # also of a user aggregator
         if hasattr(behind, "run_stt") or controller is not None:
             own: Any = controller._vad_analyzer if controller is not None else behind
             yield behind, getattr(own, "_init_sample_rate", None) or params.audio_in_sample_rate
         elif hasattr(behind, "in_hz") or type(behind).__module__.partition(".")[0] not in _KNOWN:
             return  # another rate from here on, or a user's stage, which may resample
-        behind = behind.next

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from loguru import logger
 from pipecat.audio.filters.base_audio_filter import BaseAudioFilter
 from pipecat.audio.mixers.base_audio_mixer import BaseAudioMixer
-from pipecat.frames.frames import FilterControlFrame, MixerControlFrame
 from pipecat.transports.base_transport import TransportParams
+
+from processors.audio_part import AudioPartWrapper
 
 
 class _Guard:
@@ -35,7 +36,7 @@ def _describe(processed: object) -> str:
     return f"{len(processed)} bytes" if isinstance(processed, bytes) else type(processed).__name__
 
 
-class GuardedFilter(BaseAudioFilter):
+class GuardedFilter(AudioPartWrapper, BaseAudioFilter):
     """A filter that passes the audio when the user's fails.
 
     Args:
@@ -43,27 +44,15 @@ class GuardedFilter(BaseAudioFilter):
     """
 
     def __init__(self, audio_filter: BaseAudioFilter) -> None:
-        self._filter = audio_filter
+        super().__init__(audio_filter)
         self._guard = _Guard(audio_filter)
-
-    async def start(self, sample_rate: int) -> None:
-        """Start the user's filter."""
-        await self._filter.start(sample_rate)
-
-    async def stop(self) -> None:
-        """Stop the user's filter."""
-        await self._filter.stop()  # type: ignore[no-untyped-call]
-
-    async def process_frame(self, frame: FilterControlFrame) -> None:
-        """Pass settings to the user's filter."""
-        await self._filter.process_frame(frame)
 
     async def filter(self, audio: bytes) -> bytes:
         """Filter 16-bit PCM."""
-        return await self._guard.call(self._filter.filter, audio)
+        return await self._guard.call(self._part.filter, audio)
 
 
-class GuardedMixer(BaseAudioMixer):
+class GuardedMixer(AudioPartWrapper, BaseAudioMixer):
     """A mixer that passes the audio when the user's fails.
 
     Args:
@@ -71,32 +60,23 @@ class GuardedMixer(BaseAudioMixer):
     """
 
     def __init__(self, mixer: BaseAudioMixer) -> None:
-        super().__init__()
-        self._mixer = mixer
+        super().__init__(mixer)
         self._guard = _Guard(mixer)
-
-    async def start(self, sample_rate: int) -> None:
-        """Start the user's mixer."""
-        await self._mixer.start(sample_rate)
-
-    async def stop(self) -> None:
-        """Stop the user's mixer."""
-        await self._mixer.stop()  # type: ignore[no-untyped-call]
-
-    async def process_frame(self, frame: MixerControlFrame) -> None:
-        """Pass settings to the user's mixer."""
-        await self._mixer.process_frame(frame)
 
     async def mix(self, audio: bytes) -> bytes:
         """Mix 16-bit PCM."""
-        return await self._guard.call(self._mixer.mix, audio)
+        return await self._guard.call(self._part.mix, audio)
+
+
+def default_mixer(params: TransportParams) -> BaseAudioMixer | None:
+    """Return the mixer of the default destination, the only one of a call."""
+    mixers = params.audio_out_mixer
+    return mixers.get(None) if isinstance(mixers, Mapping) else mixers
 
 
 def guard_audio(params: TransportParams) -> TransportParams:
     """Return the parameters with the default destination's filters and mixer guarded."""
-    mixers = params.audio_out_mixer
-    mixer = mixers.get(None) if isinstance(mixers, Mapping) else mixers
-    filter_in, filter_out = params.audio_in_filter, params.audio_out_filter
+    mixer, filter_in, filter_out = default_mixer(params), params.audio_in_filter, params.audio_out_filter
     return params.model_copy(
         update={
             "audio_in_filter": filter_in and GuardedFilter(filter_in),

@@ -19,6 +19,8 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.utils.types import is_given
 
+from processors.chain import stages_behind
+
 if TYPE_CHECKING:
     from pipecat.processors.aggregators.llm_context import LLMContext
 
@@ -78,7 +80,5 @@ def _is_instruction(context: LLMContext) -> bool:
 
 
 def _precedes_language_model(stage: FrameProcessor) -> bool:
-    behind = stage.next
-    while behind is not None and not hasattr(behind, "run_inference"):  # of pipecat's LLMService
-        behind = behind.next
-    return behind is not None
+    # Only pipecat's LLMService has this method.
+    return any(hasattr(behind, "run_inference") for behind in stages_behind(stage))

@@ -7,10 +7,10 @@ from typing import Any
 from loguru import logger
 from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame, StartFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.transports.base_output import BaseOutputTransport
 
 from moshi_phone.audio import g711
 from moshi_phone.audio.formats import PHONE_RATE_HZ
+from processors.chain import output_behind
 from processors.fixed_rate import warn_of_other_rates
 from processors.frames import MulawInputFrame, MulawOutputFrame
 from processors.mono import MonoMixer
@@ -64,10 +64,8 @@ class MulawEncoder(Stage):
 
     def _pcm_output(self) -> FrameProcessor | None:
         """Return the output that follows if it does not support µ-law, and so would discard the audio."""
-        stage = self.next
-        while stage is not None and not isinstance(stage, BaseOutputTransport):
-            stage = stage.next
-        return stage if stage is not None and not getattr(stage, "takes_mulaw", False) else None
+        output = output_behind(self)
+        return None if getattr(output, "takes_mulaw", False) else output
 
     def _encode(self, frame: OutputAudioRawFrame) -> MulawOutputFrame | None:
         self._mono.mix(frame)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
 from loguru import logger
 from pipecat.audio.dtmf.utils import load_dtmf_audio
@@ -40,6 +39,7 @@ from moshi_phone.audio.silence import SILENCE_RMS
 from moshi_phone.audio.speech_activity import Change, SpeechActivity
 from processors.clip_frames import ClipAudioFrame, as_clip, paced
 from processors.frames import MarkOutputFrame, MeasurementFrame, MulawOutputFrame, SendMetricsFrame
+from processors.guarded_audio import default_mixer
 from processors.line_mixer import LineMixer
 from processors.mono import MonoMixer
 from processors.socket_writer import SocketWriter
@@ -71,9 +71,7 @@ class TwilioOutput(BaseOutputTransport, Stage):
     takes_mulaw = True  # MulawEncoder looks for it
 
     def __init__(self, stream: StreamSocket, serializer: FrameSerializer, params: TransportParams) -> None:
-        mixers = params.audio_out_mixer
-        mixer = mixers.get(None) if isinstance(mixers, Mapping) else mixers
-        if mixer:
+        if mixer := default_mixer(params):
             params = params.model_copy(update={"audio_out_mixer": LineMixer(mixer, self._speech_flows)})
         super().__init__(params)
         self._mixer = mixer  # mixed into continuous speech here; pipecat's queue mixes it into other audio

@@ -1,60 +1,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pipecat.audio.filters.base_audio_filter import BaseAudioFilter
-from pipecat.audio.mixers.base_audio_mixer import BaseAudioMixer
-from pipecat.frames.frames import FilterControlFrame, FilterEnableFrame, MixerControlFrame, MixerEnableFrame
+from pipecat.frames.frames import FilterEnableFrame, MixerEnableFrame
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.transports.base_transport import TransportParams
 
 from processors.guarded_audio import guard_audio
 from processors.twilio import TwilioTransport
+from tests.processors.audio_parts import Filter, Mixer, Process
 from tests.processors.pipecat_line import TWO, Talker, phone_line
 from tests.processors.simulated_line import PhoneSocket, call, loud_s, tone
 from tests.support.logs import Logged
-
-Process = Callable[[bytes], Any]
-
-
-class Filter(BaseAudioFilter):
-    def __init__(self, process: Process) -> None:
-        self.process = process
-        self.calls: list[object] = []
-
-    async def start(self, sample_rate: int) -> None:
-        self.calls.append(sample_rate)
-
-    async def stop(self) -> None:
-        self.calls.append("stop")
-
-    async def process_frame(self, frame: FilterControlFrame) -> None:
-        self.calls.append(frame)
-
-    async def filter(self, audio: bytes) -> bytes:
-        return self.process(audio)  # type: ignore[no-any-return]
-
-
-class Mixer(BaseAudioMixer):
-    def __init__(self, process: Process) -> None:
-        super().__init__()
-        self.process = process
-        self.calls: list[object] = []
-
-    async def start(self, sample_rate: int) -> None:
-        self.calls.append(sample_rate)
-
-    async def stop(self) -> None:
-        self.calls.append("stop")
-
-    async def process_frame(self, frame: MixerControlFrame) -> None:
-        self.calls.append(frame)
-
-    async def mix(self, audio: bytes) -> bytes:
-        return self.process(audio)  # type: ignore[no-any-return]
 
 
 def broken(_: bytes) -> bytes:

@@ -27,6 +27,7 @@ class Reads(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.threshold = ReceiveThreshold(transport)
+        self.threshold.wait_for(1000)
 
     def data_received(self, data: bytes) -> None:
         self.reads.append(data)
@@ -37,7 +38,7 @@ class Reads(asyncio.Protocol):
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[tuple[Reads, asyncio.StreamWriter]]:
-    """Yield a server's connection and the peer's writer."""
+    """Yield a server's connection that waits for 1,000 bytes, and the peer's writer."""
     made: list[Reads] = []
 
     def make() -> Reads:
@@ -54,6 +55,12 @@ async def connected() -> AsyncIterator[tuple[Reads, asyncio.StreamWriter]]:
     await until(lambda: made[0].is_over)
 
 
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait much longer for the rest than any test lasts."""
+    monkeypatch.setattr(receive_threshold, "MAX_WAIT_S", 60)
+
+
 @pytest.fixture(params=LOOPS)
 def run(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Run a test on asyncio's loop and on the one that the server uses."""
@@ -65,12 +72,10 @@ def run(request: pytest.FixtureRequest) -> Callable[..., None]:
     return run_on_loop
 
 
-def test_bytes_wait_for_the_rest(run: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receive_threshold, "MAX_WAIT_S", 60)
-
+@pytest.mark.usefixtures("_patient")
+def test_bytes_wait_for_the_rest(run: Callable[..., None]) -> None:
     async def test() -> None:
         async with connected() as (connection, peer):
-            connection.threshold.wait_for(1000)
             for _ in range(4):
                 peer.write(b"x" * 300)
                 await asyncio.sleep(0.02)
@@ -83,14 +88,10 @@ def test_bytes_wait_for_the_rest(run: Callable[..., None], monkeypatch: pytest.M
     run(test())
 
 
-def test_waiting_bytes_are_read_when_fewer_are_enough(
-    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(receive_threshold, "MAX_WAIT_S", 60)
-
+@pytest.mark.usefixtures("_patient")
+def test_waiting_bytes_are_read_when_fewer_are_enough(run: Callable[..., None]) -> None:
     async def test() -> None:
         async with connected() as (connection, peer):
-            connection.threshold.wait_for(1000)
             peer.write(b"stop")
             await asyncio.sleep(0.05)
             assert not connection.reads
@@ -103,21 +104,16 @@ def test_waiting_bytes_are_read_when_fewer_are_enough(
 def test_a_peer_that_stops_in_mid_frame_is_read(run: Callable[..., None]) -> None:
     async def test() -> None:
         async with connected() as (connection, peer):
-            connection.threshold.wait_for(1000)
             peer.write(b"stop")
             await until(lambda: connection.reads == [b"stop"])
 
     run(test())
 
 
-def test_the_end_of_the_connection_is_noticed_at_once(
-    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(receive_threshold, "MAX_WAIT_S", 60)
-
+@pytest.mark.usefixtures("_patient")
+def test_the_end_of_the_connection_is_noticed_at_once(run: Callable[..., None]) -> None:
     async def test() -> None:
         async with connected() as (connection, peer):
-            connection.threshold.wait_for(1000)
             peer.write(b"last")
             peer.close()
             await until(lambda: connection.is_over)
