@@ -210,9 +210,10 @@ async def _dial_here(
                 if call.status == COMPLETED and state.calls.find(call.sid) is None:
                     _print(f"it was answered, but never connected: {_NO_STREAM}")
                     return None
-                with suppress(TimeoutError):  # the API may report the end before the stream does
-                    async with asyncio.timeout(STREAM_END_SECS):
-                        await state.calls.wait_until_idle()
+                if not stop.stop_requested.is_set():
+                    with suppress(TimeoutError):  # the API may report the end before the stream does
+                        async with asyncio.timeout(STREAM_END_SECS):
+                            await state.calls.wait_until_idle()
                 return call
             finally:
                 await hang_up_all(state.calls, _print)
