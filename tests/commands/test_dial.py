@@ -99,6 +99,7 @@ async def test_ctrl_c_hangs_up_a_call_whose_stream_is_broken(
     placed: asyncio.Future[tuple[str, Form]] = loop.create_future()
     twilio.on_call = lambda sid, form: loop.call_soon_threadsafe(placed.set_result, (sid, form))
     monkeypatch.setattr("moshi_phone.telephony.dialling.POLL_SECS", 0.01)
+    monkeypatch.setattr("moshi_phone.commands.dial.STREAM_END_SECS", 600)  # nothing waits for that
     made = Settings(
         engine=EngineOptions(engine="parrot"),
         twilio=TwilioOptions(ACCOUNT_SID, AUTH_TOKEN, twilio.url),
